@@ -1,0 +1,76 @@
+# Milepost. `make` lists the targets; each makes its own virtual environment first.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DISTRIBUTIONS := contracts services/runtime services/backtester services/trainer services/orchestrator infra services/cli
+STAMP := $(VENV)/.installed
+# The tests wait more than they compute: two at a time, each with servers of its own.
+PYTEST_ARGUMENTS ?= -n 2
+
+.PHONY: help install demo up down test test-unit faults check lint types arch schemas bench docs pins format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Milepost needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into $(VENV) (a minute or two, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
+		-r requirements-dev.txt $(addprefix -e ./,$(DISTRIBUTIONS))
+	@touch $(STAMP)
+
+install: $(STAMP) ## Make the virtual environment and install everything
+
+demo: $(STAMP) ## Backtest, cancel, resume on another worker, compare: the main job in a minute
+	@$(BIN)/milepost demo
+
+up: $(STAMP) ## Start the embedded stack, the orchestrator and two workers
+	@$(BIN)/milepost up --detach
+
+down: $(STAMP) ## Stop what `make up` started
+	@$(BIN)/milepost down
+
+test: $(STAMP) ## Run all tests on real servers
+	@$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+test-unit: $(STAMP) ## Run only the tests that need no server
+	@$(BIN)/python -m pytest -m unit $(PYTEST_ARGUMENTS)
+
+faults: $(STAMP) ## Run the fault tests many more times than `make test` does
+	@MILEPOST_FAULT_ROUNDS=25 $(BIN)/python -m pytest -m faults $(PYTEST_ARGUMENTS)
+
+check: lint types arch schemas test ## Everything that decides whether a change lands
+
+lint: $(STAMP) ## Style and common mistakes
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(STAMP) ## pyright, strict
+	@$(BIN)/pyright
+
+arch: $(STAMP) ## Floors between the distributions
+	@$(BIN)/lint-imports
+
+schemas: $(STAMP) ## The committed schemas are what the code says
+	@$(BIN)/python -m milepost_contracts.schema_export --check
+	@$(BIN)/python -m milepost_orchestrator.entrypoints.asyncapi --check
+
+bench: $(STAMP) ## Print the figures (never a test: machines are noisy)
+	@$(BIN)/python -m tests.benchmarks.run
+
+docs: $(STAMP) ## Check that links and names in the docs exist
+	@$(BIN)/python -m pytest -q tests/architecture
+
+pins: $(STAMP) ## Write the installed versions to constraints.txt
+	@{ echo "# Versions that were tested together. Regenerate with: make pins"; \
+		$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f; } > constraints.txt
+
+format: $(STAMP) ## Format the code
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+clean: ## Remove the virtual environment and caches
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,76 @@
+"""Commands: requests that may be refused. The envelope's id is the idempotency key."""
+
+from typing import ClassVar, TypeAlias
+
+from pydantic import Field
+
+from milepost_contracts.checkpoints import CheckpointPolicySpec
+from milepost_contracts.ids import CheckpointId, KindName, OperationId, Token
+from milepost_contracts.model import ContractModel, JsonObject
+
+
+class RunOptions(ContractModel):
+    """How an operation is run. Nothing here changes its result."""
+
+    checkpoint: CheckpointPolicySpec | None = None
+    """When to save checkpoints; the worker's own settings when absent."""
+    stop_at_unit: int | None = Field(default=None, ge=0)
+    """Cancel exactly after this unit, with a checkpoint."""
+    pace_units_per_second: float | None = Field(default=None, gt=0)
+    """Slow down to this speed, for demonstrations."""
+    max_attempts: int = Field(default=5, ge=1, le=100)
+    """After this many lost attempts the operation fails."""
+
+
+class StartOperation(ContractModel):
+    """Start an operation of ``kind`` with ``spec``."""
+
+    TYPE: ClassVar[str] = "milepost.command.start.v1"
+    kind: KindName
+    spec: JsonObject
+    """Validated by the kind's schema before anything is started."""
+    name: str | None = Field(default=None, max_length=200)
+    """For people; need not be unique."""
+    queue: Token = "default"
+    options: RunOptions = RunOptions()
+    dry_run: bool = False
+    """Answer what the verdict would be and do nothing."""
+
+
+class CancelOperation(ContractModel):
+    """Cancel an operation: it saves a checkpoint of the last finished unit and ends as cancelled."""
+
+    TYPE: ClassVar[str] = "milepost.command.cancel.v1"
+    operation_id: OperationId
+    reason: str | None = Field(default=None, max_length=500)
+    at_unit: int | None = Field(default=None, ge=0)
+    """Stop exactly after this unit; at once when it has passed already."""
+    dry_run: bool = False
+
+
+class ResumeOperation(ContractModel):
+    """Resume a cancelled or failed operation as a new operation, linked to it."""
+
+    TYPE: ClassVar[str] = "milepost.command.resume.v1"
+    operation_id: OperationId
+    checkpoint_id: CheckpointId | None = None
+    """Any kept checkpoint of the operation; the newest when absent."""
+    name: str | None = Field(default=None, max_length=200)
+    options: RunOptions | None = None
+    """The parent's options, less ``stop_at_unit``, when absent."""
+    dry_run: bool = False
+
+
+Command: TypeAlias = StartOperation | CancelOperation | ResumeOperation
+
+COMMANDS: dict[str, type[Command]] = {
+    "start": StartOperation,
+    "cancel": CancelOperation,
+    "resume": ResumeOperation,
+}
+"""Command classes by their name on the bus."""
+
+
+def command_name(command: Command) -> str:
+    """Return the name of a command on the bus, such as ``start``."""
+    return command.TYPE.split(".")[2]

@@ -1,0 +1,247 @@
+"""Events: recorded facts about one operation, past tense.
+
+Control events are written by the orchestrator, run events by the worker that owns the operation. An event
+is never edited once published: a change is a new version and an upcaster (``upcasting``).
+"""
+
+from enum import StrEnum
+from typing import ClassVar, TypeAlias
+
+from pydantic import Field
+
+from milepost_contracts.artifacts import ArtifactReference, Digest
+from milepost_contracts.checkpoints import CheckpointOrigin, CheckpointReason
+from milepost_contracts.commands import RunOptions
+from milepost_contracts.failures import Failure, Problem
+from milepost_contracts.ids import CheckpointId, KindName, OperationId, Token, WorkerId
+from milepost_contracts.model import ContractModel, JsonObject, Unit
+
+
+class Side(StrEnum):
+    """Who writes an event: also the token before its name in the subject."""
+
+    CONTROL = "control"
+    RUN = "run"
+
+
+class _Event(ContractModel):
+    SIDE: ClassVar[Side]
+    NAME: ClassVar[str]
+    """Last token of the subject, and the word in the type."""
+    VERSION: ClassVar[int] = 1
+
+    @classmethod
+    def type_name(cls) -> str:
+        """Return the CloudEvents type, such as ``milepost.operation.claimed.v1``."""
+        return f"milepost.operation.{cls.NAME}.v{cls.VERSION}"
+
+
+# --- control events -------------------------------------------------------------------------------
+
+
+class Requested(_Event):
+    """The operation exists and waits for a worker."""
+
+    SIDE = Side.CONTROL
+    NAME = "requested"
+    kind: KindName
+    queue: Token = "default"
+    name: str | None = None
+    spec: JsonObject
+    """Resolved: every default filled in, every dataset by digest."""
+    inputs: tuple[ArtifactReference, ...] = ()
+    """Artifacts that the worker fetches before it starts, pinned by digest."""
+    options: RunOptions
+    parent_id: OperationId | None = None
+    root_id: OperationId
+    origin: CheckpointOrigin | None = None
+    """Where a resumed operation goes on from; absent for a start, or when the parent had no checkpoint."""
+    requested_by: str = "unknown"
+
+
+class CancelRequested(_Event):
+    """Someone wants the operation to stop."""
+
+    SIDE = Side.CONTROL
+    NAME = "cancel-requested"
+    reason: str | None = None
+    at_unit: int | None = None
+    requested_by: str = "unknown"
+
+
+class Resumed(_Event):
+    """A resume was accepted; holds everything needed to create the child, so a crash cannot lose it."""
+
+    SIDE = Side.CONTROL
+    NAME = "resumed"
+    child_id: OperationId
+    checkpoint_id: CheckpointId | None
+    child: Requested
+    requested_by: str = "unknown"
+
+
+class CheckpointRecorded(_Event):
+    """Every artifact was verified and the manifest is in the store."""
+
+    SIDE = Side.CONTROL
+    NAME = "checkpoint-recorded"
+    checkpoint_id: CheckpointId
+    manifest_key: str
+    manifest_digest: Digest
+    size_bytes: int
+    """Sum over the artifacts."""
+
+
+class CheckpointRefused(_Event):
+    """The checkpoint does not go on record: artifacts are missing or damaged."""
+
+    SIDE = Side.CONTROL
+    NAME = "checkpoint-refused"
+    checkpoint_id: CheckpointId
+    message: str
+    artifacts: tuple[Problem, ...]
+    """Each bad artifact by name (``field``) and what is wrong with it."""
+
+
+# --- run events -----------------------------------------------------------------------------------
+
+
+class Claimed(_Event):
+    """A worker owns the operation now; every earlier attempt is fenced."""
+
+    SIDE = Side.RUN
+    NAME = "claimed"
+    attempt: int = Field(ge=1)
+    worker_id: WorkerId
+    host: str
+    pid: int
+    lease_seconds: float
+
+
+class Started(_Event):
+    """The computing process is at work."""
+
+    SIDE = Side.RUN
+    NAME = "started"
+    attempt: int
+    unit: Unit
+    """Unit it goes on from; 0 from the beginning."""
+    total_units: Unit
+    unit_name: str
+    """``bar``, ``epoch`` or ``step``."""
+    checkpoint_id: CheckpointId | None = None
+    """The checkpoint it was restored from."""
+    fingerprint: dict[str, str] = {}
+
+
+class Progress(_Event):
+    """Units done so far, absolute; throttled, so not every unit has one."""
+
+    SIDE = Side.RUN
+    NAME = "progress"
+    attempt: int
+    unit: Unit
+    total_units: Unit
+    units_per_second: float | None = None
+    metrics: dict[str, float] = {}
+
+
+class StateSnapshot(_Event):
+    """A checkpoint exists: its artifacts are in the store."""
+
+    SIDE = Side.RUN
+    NAME = "state-snapshot"
+    attempt: int
+    checkpoint_id: CheckpointId
+    unit: Unit
+    total_units: Unit
+    reason: CheckpointReason
+    artifacts: tuple[ArtifactReference, ...]
+    fingerprint: dict[str, str]
+    summary: JsonObject = {}
+    """Small and for people: cash, equity, loss. At most 64 KiB."""
+
+
+class Cancelled(_Event):
+    """The operation stopped because someone wanted it to; it can be resumed."""
+
+    SIDE = Side.RUN
+    NAME = "cancelled"
+    attempt: int
+    """0 when no worker had claimed it."""
+    unit: Unit
+    checkpoint_id: CheckpointId | None
+    reason: str | None = None
+
+
+class Completed(_Event):
+    """The operation did all its units."""
+
+    SIDE = Side.RUN
+    NAME = "completed"
+    attempt: int
+    unit: Unit
+    artifacts: tuple[ArtifactReference, ...]
+    """The results."""
+    summary: JsonObject = {}
+
+
+class Failed(_Event):
+    """The operation ended with an error; it can be resumed."""
+
+    SIDE = Side.RUN
+    NAME = "failed"
+    attempt: int
+    unit: Unit
+    failure: Failure
+    checkpoint_id: CheckpointId | None = None
+
+
+class Released(_Event):
+    """The worker gave the operation back, unfinished, for another to go on with."""
+
+    SIDE = Side.RUN
+    NAME = "released"
+    attempt: int
+    unit: Unit
+    checkpoint_id: CheckpointId | None
+    reason: str
+
+
+class AttemptLost(_Event):
+    """The attempt ended without a word of its own; the operation is queued again."""
+
+    SIDE = Side.RUN
+    NAME = "attempt-lost"
+    attempt: int
+    failure: Failure
+
+
+ControlEvent: TypeAlias = Requested | CancelRequested | Resumed | CheckpointRecorded | CheckpointRefused
+RunEvent: TypeAlias = (
+    Claimed | Started | Progress | StateSnapshot | Cancelled | Completed | Failed | Released | AttemptLost
+)
+TerminalEvent: TypeAlias = Cancelled | Completed | Failed
+Event: TypeAlias = ControlEvent | RunEvent
+
+CONTROL_EVENTS: tuple[type[ControlEvent], ...] = (
+    Requested,
+    CancelRequested,
+    Resumed,
+    CheckpointRecorded,
+    CheckpointRefused,
+)
+RUN_EVENTS: tuple[type[RunEvent], ...] = (
+    Claimed,
+    Started,
+    Progress,
+    StateSnapshot,
+    Cancelled,
+    Completed,
+    Failed,
+    Released,
+    AttemptLost,
+)
+EVENTS: dict[str, type[Event]] = {event.type_name(): event for event in (*CONTROL_EVENTS, *RUN_EVENTS)}
+"""Event classes of the current versions by CloudEvents type."""
+TERMINAL_EVENTS = (Cancelled, Completed, Failed)

@@ -1,0 +1,60 @@
+"""Why something did not happen: problems of a command, rejections, failures of an operation."""
+
+from enum import StrEnum
+
+from milepost_contracts.model import ContractModel
+
+
+class RejectionCode(StrEnum):
+    """Every reason for which a command is refused. Clients may rely on these words."""
+
+    INVALID_COMMAND = "invalid-command"
+    INVALID_SPEC = "invalid-spec"
+    UNKNOWN_KIND = "unknown-kind"
+    UNKNOWN_DATASET = "unknown-dataset"
+    OPERATION_NOT_FOUND = "operation-not-found"
+    CHECKPOINT_NOT_FOUND = "checkpoint-not-found"
+    NOT_CANCELLABLE = "not-cancellable"
+    ALREADY_CANCELLING = "already-cancelling"
+    NOT_RESUMABLE = "not-resumable"
+    RESUME_IN_PROGRESS = "resume-in-progress"
+    ARTIFACTS_MISSING = "artifacts-missing"
+    COMMAND_ID_REUSED = "command-id-reused"
+    UNAVAILABLE = "unavailable"
+
+
+class Problem(ContractModel):
+    """One thing that is wrong with a command, and where."""
+
+    field: str
+    """Dotted path, such as ``spec.strategy.parameters.fast``; empty when it is about the whole."""
+    message: str
+
+
+class FailureCode(StrEnum):
+    """What ended an attempt or an operation."""
+
+    ERROR = "error"
+    """The engine or a team's code raised."""
+    CHILD_DIED = "child-died"
+    """The computing process ended without a word: killed by the system, out of memory, native crash."""
+    LEASE_LOST = "lease-lost"
+    WORKER_LOST = "worker-lost"
+    ATTEMPTS_EXHAUSTED = "attempts-exhausted"
+    CHECKPOINT_DAMAGED = "checkpoint-damaged"
+    FINGERPRINT_MISMATCH = "fingerprint-mismatch"
+    INPUT_DAMAGED = "input-damaged"
+    INVALID_INPUT = "invalid-input"
+
+
+class Failure(ContractModel):
+    """What went wrong, for a person: the words, where, and what to do."""
+
+    code: FailureCode
+    message: str
+    error_type: str | None = None
+    """Class of the exception, where there was one."""
+    traceback_tail: str | None = None
+    """The last lines of the traceback."""
+    fix: str | None = None
+    """What the reader can do about it."""

@@ -1,0 +1,50 @@
+"""Verdicts: what the orchestrator answers to a command."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter
+
+from milepost_contracts.failures import Problem, RejectionCode
+from milepost_contracts.ids import CheckpointId, OperationId
+from milepost_contracts.model import ContractModel
+
+
+class Accepted(ContractModel):
+    """The command took effect (or would, for a dry run)."""
+
+    verdict: Literal["accepted"] = "accepted"
+    command_id: str
+    operation_id: OperationId
+    """The operation started, cancelled, or created by the resume."""
+    parent_id: OperationId | None = None
+    checkpoint_id: CheckpointId | None = None
+    unit: int | None = None
+    """The unit that a resumed operation goes on from."""
+    dry_run: bool = False
+
+
+class Duplicate(ContractModel):
+    """The same command, by its id, took effect before; nothing was done again."""
+
+    verdict: Literal["duplicate"] = "duplicate"
+    command_id: str
+    operation_id: OperationId
+
+
+class Rejected(ContractModel):
+    """The command was refused; nothing was started and nothing was lost."""
+
+    verdict: Literal["rejected"] = "rejected"
+    command_id: str
+    code: RejectionCode
+    message: str
+    fix: str
+    """What to do about it."""
+    problems: tuple[Problem, ...] = ()
+    """Everything that is wrong, not only the first thing."""
+    operation_id: OperationId | None = None
+    """The operation it is about; for a resume in progress, the child that won."""
+
+
+Verdict: TypeAlias = Annotated[Accepted | Duplicate | Rejected, Field(discriminator="verdict")]
+VERDICT: TypeAdapter[Accepted | Duplicate | Rejected] = TypeAdapter(Verdict)

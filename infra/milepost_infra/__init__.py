@@ -1,0 +1,1 @@
+"""The embedded stack: real NATS, Postgres and S3 servers from wheels."""

@@ -1,0 +1,1 @@
+"""Real NATS, Postgres and S3 servers from wheels, as children of this process."""

@@ -1,0 +1,1 @@
+"""Bar-by-bar backtests that can stop anywhere and go on exactly."""

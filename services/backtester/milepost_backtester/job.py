@@ -1,0 +1,165 @@
+"""One backtest in the computing child: the pure engine, its bridge, and what a checkpoint puts back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from milepost_contracts.messages import problems_of
+from milepost_contracts.model import JsonObject
+from milepost_contracts.specs.backtest import BacktestSpec
+from milepost_runtime.bridge.host import BridgeHost
+from milepost_runtime.checkpoints.data import LoadedCheckpoint
+from milepost_runtime.digests import canonical_json, digest_of_bytes
+from milepost_runtime.errors import FingerprintMismatchError
+from milepost_runtime.worker.kind import JobContext, JobResult
+from pydantic import BaseModel, ValidationError
+
+from milepost_backtester.bridge import BacktestingProgressBridge, log_lengths
+from milepost_backtester.engine.backtesting_engine import (
+    ENGINE_VERSION,
+    STATE_SCHEMA_VERSION,
+    BacktestingEngine,
+)
+from milepost_backtester.market_data import load_bars
+from milepost_backtester.results import RESULT_FILES, write_results
+from milepost_backtester.segments import SegmentedLogs
+from milepost_backtester.strategies.registry import StrategyClass, check_parameters, find_strategy
+
+
+class BacktestJob:
+    """Implements ``Job`` for backtests; the unit is a bar."""
+
+    def __init__(
+        self, engine: BacktestingEngine, *, initial_cash: float, fingerprint: Mapping[str, str]
+    ) -> None:
+        self._engine = engine
+        self._initial_cash = initial_cash
+        self._segments = SegmentedLogs()
+        self.fingerprint: Mapping[str, str] = dict(fingerprint)
+        """What must be equal for a resumed run to be exact."""
+        self.total_units = engine.total_bars
+        self.unit_name = "bar"
+
+    def restore_from_checkpoint(self, checkpoint: LoadedCheckpoint) -> None:
+        """Put cash, lots, orders, logs and the strategy's state back; the run goes on with the next bar.
+
+        Raises:
+            FingerprintMismatchError: it was saved by another engine, strategy, data or settings; each is named.
+            CheckpointDamagedError: rows of a log are missing.
+        """
+        self._compare(checkpoint.fingerprint)
+        state = checkpoint.state()
+        logs = self._segments.restore(checkpoint, log_lengths(state))
+        self._engine.load_state_dict(state, logs)
+
+    def run(self, host: BridgeHost) -> bool:
+        """Do bars until all are done; False when the bridge said stop before that."""
+        engine = self._engine
+        with BacktestingProgressBridge(
+            host, engine, fingerprint=self.fingerprint, segments=self._segments
+        ) as bridge:
+            going_on = bridge.start(engine.bar_index, engine.state_dict())
+            while going_on and engine.bar_index < engine.total_bars:
+                self._advance(bridge)
+                going_on = bridge.update_state(engine.bar_index, engine.state_dict(), self._metrics())
+            return going_on
+
+    def write_results(self, directory: Path) -> JobResult:
+        """Write the result files."""
+        statistics = write_results(self._engine, directory, initial_cash=self._initial_cash)
+        return JobResult(files=dict(RESULT_FILES), summary=asdict(statistics))
+
+    def _advance(self, bridge: BacktestingProgressBridge) -> None:
+        engine = self._engine
+        try:
+            engine.advance(bridge.next_boundary(engine.bar_index))
+        except Exception:
+            self._return_to_last_good_bar(bridge)
+            raise
+
+    def _return_to_last_good_bar(self, bridge: BacktestingProgressBridge) -> None:
+        """The failure checkpoint must be of the last whole bar, which lies somewhere after the last boundary."""
+        engine = self._engine
+        last_good = engine.bar_index
+        engine.load_state_dict(bridge.state)
+        if last_good == bridge.unit:
+            return
+        try:
+            engine.advance(last_good)
+        # Not repeatable, so not a strategy as it should be: the last boundary must do. The first error is raised.
+        except Exception:  # noqa: BLE001
+            engine.load_state_dict(bridge.state)
+            return
+        bridge.update_state(last_good, engine.state_dict(), self._metrics())
+
+    def _metrics(self) -> dict[str, float]:
+        logs = self._engine.logs
+        return {
+            "equity": logs.equity[-1],
+            "position": logs.position[-1],
+            "trades": float(len(logs.trades)),
+        }
+
+    def _compare(self, saved: Mapping[str, str]) -> None:
+        names = sorted(self.fingerprint.keys() | saved.keys())
+        differences = [
+            f"{name} was {saved.get(name)!r} and is {self.fingerprint.get(name)!r}"
+            for name in names
+            if saved.get(name) != self.fingerprint.get(name)
+        ]
+        if differences:
+            raise FingerprintMismatchError("; ".join(differences))
+
+
+def create_backtest_job(context: JobContext) -> BacktestJob:
+    """Build the job of a spec.
+
+    Raises:
+        ValueError: the spec, the strategy or the bars are unusable; every problem is named.
+    """
+    spec = _spec_of(context.spec)
+    strategy_class = find_strategy(spec.strategy.name)
+    parameters = check_parameters(strategy_class, spec.strategy.parameters)
+    digest = spec.data.digest
+    if digest is None or digest not in context.inputs:
+        raise ValueError(f"spec.data: the bars of {spec.data.name or digest} are not among the inputs")
+    engine = BacktestingEngine(
+        load_bars(context.inputs[digest]),
+        strategy_class(parameters),
+        initial_cash=spec.initial_cash,
+        commission_rate=spec.commission_rate,
+    )
+    fingerprint = fingerprint_of(spec, strategy_class, parameters, digest)
+    return BacktestJob(engine, initial_cash=spec.initial_cash, fingerprint=fingerprint)
+
+
+def fingerprint_of(
+    spec: BacktestSpec, strategy: StrategyClass, parameters: BaseModel, data_digest: str
+) -> dict[str, str]:
+    """Return what must be equal for a resumed run to be exact.
+
+    Decisions and accounts rest on single correctly rounded operations and on exact integers, which no version of
+    Python or numpy changes. The result *files* are another matter: numpy sums the statistics, and pyarrow writes
+    its own version into each file, so both are named.
+    """
+    return {
+        "engine": ENGINE_VERSION,
+        "state_schema": STATE_SCHEMA_VERSION,
+        "strategy": spec.strategy.name,
+        "strategy_version": strategy.VERSION,
+        "parameters": digest_of_bytes(canonical_json(parameters.model_dump(mode="json"))),
+        "data": data_digest,
+        "initial_cash": repr(spec.initial_cash),
+        "commission_rate": repr(spec.commission_rate),
+        "numpy": version("numpy"),
+        "pyarrow": version("pyarrow"),
+    }
+
+
+def _spec_of(content: JsonObject) -> BacktestSpec:
+    try:
+        return BacktestSpec.model_validate(content)
+    except ValidationError as error:
+        faults = problems_of(error, "spec")
+        raise ValueError("; ".join(f"{fault.field}: {fault.message}" for fault in faults)) from error

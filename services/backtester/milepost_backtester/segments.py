@@ -1,0 +1,160 @@
+"""Append-only logs in a checkpoint: Parquet segments, each stored once.
+
+A checkpoint writes the rows that no stored segment holds and refers to the others as ``kept``. A segment becomes
+known when its writer, in the background, has written it and computed its digest; a checkpoint that is built
+before that simply writes those rows again. ``SEGMENTS_MAX`` segments of a log are written anew as one.
+Authority: the lengths in ``state.json``; rows beyond them are cut when a checkpoint is loaded.
+"""
+
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from milepost_contracts.artifacts import ArtifactReference
+from milepost_contracts.failures import Problem
+from milepost_runtime.checkpoints.data import FileWriter, LoadedCheckpoint
+from milepost_runtime.digests import measure_file
+from milepost_runtime.errors import CheckpointDamagedError
+
+from milepost_backtester.engine.records import Logs
+from milepost_backtester.parquet import MEDIA_TYPE, Schema, read_table, write_table
+from milepost_backtester.tables import SEGMENT_SCHEMAS, RowsCopy, append_table, copy_rows
+
+SEGMENTS_MAX = 16
+_NAME = re.compile(r"(?P<log>[a-z]+)-(?P<start>\d{12})-(?P<stop>\d{12})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Rows ``start`` to ``stop`` of a log, as a stored artifact."""
+
+    start: int
+    stop: int
+    reference: ArtifactReference
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlan:
+    """The artifacts that hold the logs of one checkpoint."""
+
+    files: Mapping[str, FileWriter]
+    kept: tuple[ArtifactReference, ...]
+
+
+class SegmentedLogs:
+    """Knows which rows of the logs are in stored segments; shared by the computing and the writing thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, list[Segment]] = {name: [] for name in SEGMENT_SCHEMAS}
+
+    def plan(self, logs: Logs, lengths: Mapping[str, int]) -> SegmentPlan:
+        """Return how to save the logs up to these lengths; copies the rows that must be written."""
+        files: dict[str, FileWriter] = {}
+        kept: list[ArtifactReference] = []
+        for name, length in lengths.items():
+            with self._lock:
+                chain = _chain(self._known[name], length)
+            if len(chain) >= SEGMENTS_MAX:
+                chain = []
+            start = chain[-1].stop if chain else 0
+            kept.extend(segment.reference for segment in chain)
+            if start < length:
+                writer = _SegmentWriter(self, name, start, length, copy_rows(logs, name, start, length))
+                files[segment_name(name, start, length)] = writer
+        return SegmentPlan(files, tuple(kept))
+
+    def remember(self, name: str, segment: Segment) -> None:
+        """A segment was written, or came with the checkpoint that the run goes on from."""
+        with self._lock:
+            known = self._known[name]
+            # A merged segment makes those within it superfluous.
+            known[:] = [old for old in known if not segment.start <= old.start < old.stop <= segment.stop]
+            known.append(segment)
+
+    def restore(self, checkpoint: LoadedCheckpoint, lengths: Mapping[str, int]) -> Logs:
+        """Read the logs back, cut to these lengths.
+
+        Raises:
+            CheckpointDamagedError: rows are missing.
+        """
+        logs = Logs()
+        for name, length in lengths.items():
+            self._restore_log(checkpoint, logs, name, length)
+        return logs
+
+    def _restore_log(self, checkpoint: LoadedCheckpoint, logs: Logs, name: str, length: int) -> None:
+        segments = [_segment_of(reference) for reference in checkpoint.references(f"{name}-")]
+        done = 0
+        for segment in _chain((segment for segment in segments if segment is not None), None):
+            if done >= length:
+                break
+            rows = min(segment.stop, length) - segment.start
+            table = read_table(checkpoint.path(segment.reference.name))
+            if (
+                table.schema.names != SEGMENT_SCHEMAS[name].names
+                or table.num_rows != segment.stop - segment.start
+            ):
+                raise _damaged(segment.reference.name, "it does not hold the rows that its name says")
+            append_table(logs, name, table, rows)
+            done += rows
+            if segment.stop <= length:
+                self.remember(name, segment)
+        if done < length:
+            raise _damaged(name, f"rows from {done} of {length} are in no segment")
+
+
+class _SegmentWriter(FileWriter):
+    media_type = MEDIA_TYPE
+
+    def __init__(self, owner: SegmentedLogs, name: str, start: int, stop: int, rows: RowsCopy) -> None:
+        self._owner = owner
+        self._name = name
+        self._start = start
+        self._stop = stop
+        self._rows = rows
+
+    def write(self, path: Path) -> None:
+        schema: Schema = SEGMENT_SCHEMAS[self._name]
+        write_table(self._rows.columns(), schema, path)
+        measured = measure_file(path)
+        reference = ArtifactReference(
+            name=segment_name(self._name, self._start, self._stop),
+            digest=measured.digest,
+            size_bytes=measured.size_bytes,
+            media_type=MEDIA_TYPE,
+        )
+        self._owner.remember(self._name, Segment(self._start, self._stop, reference))
+
+
+def segment_name(name: str, start: int, stop: int) -> str:
+    """Return the artifact name of rows ``start`` to ``stop`` of a log; names sort by their rows."""
+    return f"{name}-{start:012d}-{stop:012d}.parquet"
+
+
+def _segment_of(reference: ArtifactReference) -> Segment | None:
+    match = _NAME.fullmatch(reference.name)
+    return None if match is None else Segment(int(match["start"]), int(match["stop"]), reference)
+
+
+def _chain(segments: Iterable[Segment], length: int | None) -> list[Segment]:
+    """Return segments without gap or overlap from row 0 on, each the longest that fits."""
+    longest: dict[int, Segment] = {}
+    for segment in segments:
+        if length is not None and segment.stop > length:
+            continue
+        best = longest.get(segment.start)
+        if best is None or segment.stop > best.stop:
+            longest[segment.start] = segment
+    chain: list[Segment] = []
+    place = 0
+    while place in longest:
+        chain.append(longest[place])
+        place = longest[place].stop
+    return chain
+
+
+def _damaged(field: str, message: str) -> CheckpointDamagedError:
+    return CheckpointDamagedError(problems=[Problem(field=field, message=message)])

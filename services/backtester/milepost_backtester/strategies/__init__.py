@@ -1,0 +1,1 @@
+"""Strategies that ship with Milepost, and how those of teams are found."""

@@ -1,0 +1,48 @@
+"""The kind ``backtest``, as workers find it by entry point; cheap to import, the arrays come with the job."""
+
+from importlib import import_module
+
+from milepost_contracts.checkpoints import CheckpointPolicySpec
+from milepost_contracts.kinds import KindDescription
+from milepost_contracts.specs.backtest import BacktestSpec, SmaCrossParameters
+from milepost_runtime.worker.kind import Job, JobContext
+
+from milepost_backtester.strategies.registry import parameter_schemas
+
+
+class BacktestKind:
+    """Implements ``WorkerKind``; the unit is a bar."""
+
+    name = "backtest"
+    default_checkpoint_policy = CheckpointPolicySpec(every_seconds=5.0, min_seconds=1.0)
+    """By time: at a million bars a second a policy by bars would do nothing but save."""
+
+    def describe(self) -> KindDescription:
+        """Return the schema of specs and of every installed strategy's parameters."""
+        return KindDescription(
+            kind=self.name,
+            unit_name="bar",
+            spec_schema=BacktestSpec.model_json_schema(),
+            parts={"strategy": parameter_schemas()},
+            dataset_fields=("data",),
+            example={
+                "data": {"name": "aapl"},
+                "strategy": {
+                    "name": "sma-cross",
+                    "parameters": SmaCrossParameters().model_dump(mode="json"),
+                },
+                "initial_cash": 100_000.0,
+                "commission_rate": 0.001,
+            },
+        )
+
+    def warm_up(self) -> None:
+        """Import arrays, files and strategies ahead of the first operation."""
+        import_module("milepost_backtester.job")
+        parameter_schemas()
+
+    def create_job(self, context: JobContext) -> Job:
+        """Build the job; a ValueError names everything that is unusable."""
+        from milepost_backtester.job import create_backtest_job  # noqa: PLC0415 - the host must not load it
+
+        return create_backtest_job(context)

@@ -1,0 +1,109 @@
+"""The bus as the command line uses it: commands with their verdict, and the event log."""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from milepost_contracts import events
+from milepost_contracts.commands import Command
+from milepost_contracts.events import Side
+from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
+from milepost_runtime.bus.connection import BusConnection, connect
+from milepost_runtime.bus.event_log import JetStreamEventLog
+from milepost_runtime.client import MilepostClient
+from milepost_runtime.clock import SystemClock, random_id
+from milepost_runtime.errors import BusUnavailableError
+from milepost_runtime.event_log import LogEntry
+
+from milepost_cli.errors import NotFoundError, UnreachableError, error_of_verdict
+from milepost_cli.location import StackLocation
+from milepost_cli.operation_view import OperationView, view_of_events
+
+SOURCE = "/cli"
+CONNECT_SECONDS = 4.0
+VERDICT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """One connection, open."""
+
+    connection: BusConnection
+    client: MilepostClient
+    event_log: JetStreamEventLog
+
+    async def command(self, command: Command, command_id: str | None = None) -> Accepted | Duplicate:
+        """Send a command and return the verdict.
+
+        Raises:
+            CommandError: it was rejected; the verdict's code, words, fix and problems are kept.
+            UnreachableError: no verdict came in time.
+        """
+        command_id = command_id or random_id("cmd")
+        try:
+            verdict = await self.client.request(
+                command, command_id=command_id, timeout_seconds=VERDICT_SECONDS
+            )
+        except BusUnavailableError as error:
+            raise UnreachableError(
+                f"no orchestrator answered within {VERDICT_SECONDS:g} s",
+                fix=f"see `milepost doctor`, then repeat with --command-id {command_id}, which is safe",
+                code="no-verdict",
+                details={"command_id": command_id},
+            ) from error
+        if isinstance(verdict, Rejected):
+            raise error_of_verdict(verdict)
+        return verdict
+
+    async def history(self, operation_id: str, *, progress: bool = True) -> list[LogEntry]:
+        """Return an operation's events so far.
+
+        Raises:
+            NotFoundError: it has none, so there is no such operation.
+        """
+        without = () if progress else (events.Progress,)
+        entries = await self.event_log.read_operation(operation_id, without=without)
+        if not entries:
+            raise no_operation(operation_id)
+        return entries
+
+    async def view(self, operation_id: str) -> OperationView:
+        """Return an operation as its events tell it, newest state, cheap also after many progress events."""
+        return view_of_events(operation_id, await self.history(operation_id, progress=False))
+
+    async def completed(self, operation_id: str) -> events.Completed | None:
+        """Return the event that ended the operation well, None when it has not."""
+        without = (events.Progress, events.StateSnapshot)
+        entries = await self.event_log.read_operation(operation_id, side=Side.RUN, without=without)
+        found = (entry.event for entry in entries if isinstance(entry.event, events.Completed))
+        return next(found, None)
+
+    async def follow(self, operation_id: str) -> AsyncIterator[LogEntry]:
+        """Yield an operation's events from its first on, up to the one that ends it."""
+        async for entry in self.client.follow(operation_id):
+            yield entry
+
+
+def no_operation(operation_id: str) -> NotFoundError:
+    """Return the error for an operation that nobody knows."""
+    return NotFoundError(
+        f"there is no operation {operation_id}",
+        fix="`milepost ps --all` lists them",
+        code="operation-not-found",
+    )
+
+
+@asynccontextmanager
+async def open_bus(location: StackLocation) -> AsyncGenerator[Bus]:
+    """Yield the bus of a stack; the connection is closed at the end."""
+    settings = location.bus()
+    # A person is told by words and exit codes; the library's log lines would only come between.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    connection = await connect(settings, name="milepost command", patience_seconds=CONNECT_SECONDS)
+    try:
+        client = MilepostClient(connection, settings, SystemClock(), SOURCE)
+        yield Bus(connection, client, client.event_log)
+    finally:
+        await connection.close()

@@ -1,0 +1,133 @@
+"""``milepost checkpoints list`` and ``milepost checkpoints show``."""
+
+from datetime import datetime
+from itertools import islice
+from typing import Annotated
+
+import typer
+from milepost_runtime.clock import SystemClock
+from rich.console import Console
+
+from milepost_cli import reader
+from milepost_cli.formatting import format_age, format_digest, format_progress, format_size, format_summary
+from milepost_cli.location import locate
+from milepost_cli.lookup import checkpoint_id_of, operation_id_of
+from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
+from milepost_cli.output import notes, people, print_facts, print_json
+from milepost_cli.tables import print_table
+
+app = new_app()
+
+
+@app.callback()
+def checkpoints() -> None:
+    """List checkpoints, show one."""
+
+
+@app.command(
+    "list",
+    epilog=examples(
+        "milepost checkpoints list --operation op-abc", "milepost checkpoints list --reason cancellation"
+    ),
+)
+def list_checkpoints(
+    operation: Annotated[str | None, typer.Option(help="Only of this operation.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Only periodic, cancellation, failure, shutdown or manual ones.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many, the newest.")] = 50,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List checkpoints, the newest first."""
+    with locate(directory).api() as api:
+        operation_id = None if operation is None else operation_id_of(api, operation)
+        wanted = {"operation_id": operation_id, "kind": kind, "reason": reason, "limit": min(limit, 200)}
+        found = list(islice(api.pages("/checkpoints", "checkpoints", wanted), limit))
+    if as_json:
+        print_json({"checkpoints": found})
+        return
+    if not found:
+        notes().print("no checkpoints on record")
+        return
+    now = SystemClock().now()
+    headings = ("ID", "OPERATION", "AT", "REASON", "SIZE", "SAVED")
+    print_table(headings, [_row(item, now) for item in found], right=("SIZE",))
+
+
+@app.command("show", epilog=examples("milepost checkpoints show cp-abc"))
+def show_checkpoint(
+    checkpoint: Annotated[str, typer.Argument(metavar="ID", help="The checkpoint; a beginning is enough.")],
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a checkpoint with its artifacts, and the command that goes on from it."""
+    with locate(directory).api() as api:
+        document = api.get(f"/checkpoints/{checkpoint_id_of(api, checkpoint)}")
+    if as_json:
+        print_json(document)
+        return
+    print_facts(checkpoint_facts(document, SystemClock().now()))
+    people().print()
+    print_artifacts(document)
+    operation_id, checkpoint_id = (
+        reader.text(document, "operation_id"),
+        reader.text(document, "checkpoint_id"),
+    )
+    notes().print(f"next: milepost resume {operation_id} --checkpoint {checkpoint_id}", soft_wrap=True)
+
+
+def checkpoint_facts(document: dict[str, object], now: datetime) -> dict[str, str | None]:
+    """Return a checkpoint's facts for ``print_facts``."""
+    fingerprint = reader.mapping(document, "fingerprint")
+    return {
+        "checkpoint": reader.text(document, "checkpoint_id"),
+        "operation": reader.text(document, "operation_id"),
+        "kind": reader.text(document, "kind"),
+        "at": _progress(document),
+        "reason": reader.text(document, "reason"),
+        "status": reader.text(document, "status"),
+        "saved": format_age(reader.moment(document, "saved_at"), now),
+        "size": format_size(_size(document)),
+        "manifest": reader.text(document, "manifest_key"),
+        "summary": format_summary(reader.mapping(document, "summary")),
+        "fingerprint": ", ".join(f"{name} {value}" for name, value in fingerprint.items()),
+    }
+
+
+def print_artifacts(document: dict[str, object], console: Console | None = None) -> None:
+    """Print a checkpoint's artifacts, one a line."""
+    artifacts = reader.objects(document, "artifacts")
+    rows = [
+        (
+            reader.text(item, "name"),
+            format_size(reader.whole(item, "size_bytes") or 0),
+            format_digest(reader.text(item, "digest") or ""),
+        )
+        for item in artifacts
+    ]
+    print_table(("ARTIFACT", "SIZE", "DIGEST"), rows, right=("SIZE",), console=console)
+
+
+def _row(item: dict[str, object], now: datetime) -> tuple[str | None, ...]:
+    status, total = reader.text(item, "status"), reader.whole(item, "total_units")
+    note = "" if status in (None, "recorded") else f" ({status})"
+    return (
+        reader.text(item, "checkpoint_id"),
+        reader.text(item, "operation_id"),
+        f"{reader.whole(item, 'unit') or 0:,} of {total:,}" if total else None,
+        f"{reader.text(item, 'reason')}{note}",
+        format_size(_size(item)),
+        format_age(reader.moment(item, "saved_at"), now),
+    )
+
+
+def _progress(document: dict[str, object]) -> str:
+    unit, total = reader.whole(document, "unit"), reader.whole(document, "total_units")
+    return format_progress(unit or 0, total, reader.text(document, "unit_name"))
+
+
+def _size(document: dict[str, object]) -> int:
+    sizes = (reader.whole(item, "size_bytes") or 0 for item in reader.objects(document, "artifacts"))
+    return reader.whole(document, "size_bytes") or sum(sizes)

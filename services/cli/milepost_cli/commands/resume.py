@@ -1,0 +1,77 @@
+"""``milepost resume``."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+from milepost_contracts.commands import ResumeOperation
+from pydantic import ValidationError
+
+from milepost_cli.location import locate
+from milepost_cli.lookup import checkpoint_id_of, operation_id_of
+from milepost_cli.options import DirectoryOption, JsonOption, OperationArgument, examples, new_app
+from milepost_cli.run_options import faults_of, options_for_resume, run_options
+from milepost_cli.sending import send
+
+app = new_app()
+
+
+@app.command(
+    epilog=examples(
+        "milepost resume op-abc --follow",
+        "milepost resume op-abc --checkpoint cp-def",
+        "milepost resume op-abc --stop-at-unit 7500",
+        "milepost resume op-abc --pace 0",
+    )
+)
+def resume(
+    operation: OperationArgument,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Any kept checkpoint of the operation; the newest by default.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="For people; the parent's name by default.")] = None,
+    pace: Annotated[
+        float | None, typer.Option(help="Slow down to this many units a second; 0 for full speed.")
+    ] = None,
+    stop_at_unit: Annotated[
+        int | None, typer.Option(min=0, help="Cancel exactly after this unit, with a checkpoint.")
+    ] = None,
+    checkpoint_every_units: Annotated[
+        int | None, typer.Option(min=1, help="Save a checkpoint at each multiple of this.")
+    ] = None,
+    checkpoint_every_seconds: Annotated[
+        float | None, typer.Option(help="Save a checkpoint when this much time has passed.")
+    ] = None,
+    command_id: Annotated[str | None, typer.Option(help="Idempotency key.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch it until it has ended.")] = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a cancelled or failed operation from a checkpoint.
+
+    A new operation, linked to its parent, goes on with the unit after the checkpoint, on whichever worker is free,
+    and ends exactly as if the parent had never stopped.
+    """
+    asked = run_options(
+        stop_at_unit=stop_at_unit,
+        pace=pace,
+        every_units=checkpoint_every_units,
+        every_seconds=checkpoint_every_seconds,
+    )
+    with locate(directory).api() as api:
+        operation_id = operation_id_of(api, operation)
+        checkpoint_id = None if checkpoint is None else checkpoint_id_of(api, checkpoint, operation_id)
+    try:
+        command = ResumeOperation(
+            operation_id=operation_id,
+            checkpoint_id=checkpoint_id,
+            name=name,
+            options=asyncio.run(options_for_resume(asked, operation_id, directory)),
+            dry_run=dry_run,
+        )
+    except ValidationError as error:
+        raise faults_of(error) from error
+    asyncio.run(send(command, directory, command_id=command_id, follow=follow, as_json=as_json))

@@ -1,0 +1,91 @@
+"""Events in one line each, for people, and as JSON."""
+
+from milepost_contracts import events
+from milepost_runtime.event_log import LogEntry
+
+from milepost_cli.formatting import format_progress, format_rate, format_size, format_summary
+
+SUMMARY_ITEMS_SHOWN = 4
+
+
+def event_document(entry: LogEntry) -> dict[str, object]:
+    """Return the JSON form of a recorded event: position, time, name, and its data as on the bus."""
+    return {
+        "sequence": entry.sequence,
+        "time": entry.envelope.time.isoformat(),
+        "operation_id": entry.operation_id,
+        "side": entry.event.SIDE.value,
+        "event": entry.event.NAME,
+        "type": entry.envelope.type,
+        "id": entry.envelope.id,
+        "source": entry.envelope.source,
+        "causation_id": entry.envelope.causationid,
+        "data": entry.envelope.data,
+    }
+
+
+def event_words(event: events.Event) -> str:
+    """Return what happened, in one line."""
+    words = f"{event.NAME}: {_details(event)}"
+    return words.removesuffix(": ")
+
+
+def _details(event: events.Event) -> str:
+    match event:
+        case events.Requested() | events.CancelRequested() | events.Resumed():
+            return _control_details(event)
+        case events.CheckpointRecorded(checkpoint_id=checkpoint_id, size_bytes=size_bytes):
+            return f"{checkpoint_id} is on record, {format_size(size_bytes)}"
+        case events.CheckpointRefused(checkpoint_id=checkpoint_id, message=message):
+            return f"{checkpoint_id}: {message}"
+        case events.Claimed(attempt=attempt, worker_id=worker_id, pid=pid):
+            return f"attempt {attempt} by {worker_id} (pid {pid})"
+        case events.Started(
+            unit=unit, total_units=total_units, unit_name=unit_name, checkpoint_id=checkpoint_id
+        ):
+            origin = f", from checkpoint {checkpoint_id}" if checkpoint_id else ""
+            return f"at {format_progress(unit, total_units, unit_name)}{origin}"
+        case events.Progress(unit=unit, total_units=total_units, units_per_second=rate):
+            speed = f", {format_rate(rate, None)}" if rate else ""
+            return f"{format_progress(unit, total_units, None)}{speed}"
+        case events.StateSnapshot() as found:
+            size = sum(artifact.size_bytes for artifact in found.artifacts)
+            files = len(found.artifacts)
+            return (
+                f"checkpoint {found.checkpoint_id} at {found.unit:,} ({found.reason.value}), "
+                f"{files} file{'s' if files != 1 else ''}, {format_size(size)}"
+            )
+        case _:
+            return _ending_details(event)
+
+
+def _control_details(event: events.Requested | events.CancelRequested | events.Resumed) -> str:
+    match event:
+        case events.Requested(kind=kind, name=name, parent_id=parent_id, origin=origin):
+            words = kind if name is None else f"{kind} {name!r}"
+            if parent_id is not None:
+                words += f", resumed from {parent_id}"
+            return f"{words} at {origin.unit:,}" if origin is not None else words
+        case events.CancelRequested(reason=reason, at_unit=at_unit):
+            words = [f"at unit {at_unit:,}"] if at_unit is not None else []
+            return ", ".join([*words, *([reason] if reason else [])])
+        case events.Resumed(child_id=child_id, checkpoint_id=checkpoint_id):
+            return f"as {child_id}" + (f" from checkpoint {checkpoint_id}" if checkpoint_id else "")
+
+
+def _ending_details(event: events.Event) -> str:
+    match event:
+        case events.Cancelled(unit=unit, checkpoint_id=checkpoint_id, reason=reason):
+            words = [f"at {unit:,}", checkpoint_id or "without a checkpoint", *([reason] if reason else [])]
+            return ", ".join(words)
+        case events.Completed(unit=unit, summary=summary):
+            numbers = format_summary(summary, items_max=SUMMARY_ITEMS_SHOWN)
+            return f"{unit:,} units" + (f"; {numbers}" if numbers else "")
+        case events.Failed(unit=unit, failure=failure):
+            return f"at {unit:,}: {failure.message}"
+        case events.Released(unit=unit, reason=reason):
+            return f"at {unit:,}, {reason}; another worker goes on"
+        case events.AttemptLost(attempt=attempt, failure=failure):
+            return f"attempt {attempt}: {failure.message}"
+        case _:
+            return ""

@@ -1,0 +1,78 @@
+"""Send a command over the bus, say the verdict, and watch what comes of it if that is wanted."""
+
+from pathlib import Path
+
+from milepost_contracts.commands import CancelOperation, Command
+from milepost_contracts.verdicts import Accepted, Duplicate
+
+from milepost_cli.bus import open_bus
+from milepost_cli.live import choose_display
+from milepost_cli.location import locate
+from milepost_cli.operation_view import OperationView
+from milepost_cli.output import notes, people, print_json
+from milepost_cli.watching import ended_badly, resume_command, watch
+
+
+async def send(
+    command: Command,
+    directory: Path | None,
+    *,
+    command_id: str | None,
+    follow: bool,
+    as_json: bool,
+    cancel_wanted: bool = False,
+) -> None:
+    """Send ``command``; with ``follow`` wait for the end and raise when it is not the one that was wanted.
+
+    Raises:
+        CommandError: rejected, or (with ``follow``) the operation failed or was cancelled by someone else.
+    """
+    async with open_bus(locate(directory)) as bus:
+        verdict = await bus.command(command, command_id)
+        following = follow and not command.dry_run
+        if not following:
+            _say_verdict(command, verdict, as_json=as_json)
+            return
+        if not as_json:
+            notes().print(_verdict_words(command, verdict), soft_wrap=True)
+        view = await watch(bus, verdict.operation_id, choose_display(to_stdout=False, quiet=as_json))
+    finish(view, as_json=as_json, also_well="cancelled" if cancel_wanted else "completed")
+
+
+def finish(view: OperationView, *, as_json: bool, also_well: str = "completed") -> None:
+    """Say how an operation ended.
+
+    Raises:
+        OperationEndedBadlyError: it failed, or was cancelled though that was not wanted.
+    """
+    if view.status not in ("completed", also_well):
+        raise ended_badly(view)
+    if as_json:
+        print_json(view.document())
+        return
+    people().print(f"{view.operation_id} {view.status} at {view.unit:,}", soft_wrap=True)
+    hint = f"milepost results {view.operation_id} --out results" if view.results else None
+    hint = resume_command(view) if view.is_resumable else hint
+    if hint:
+        notes().print(f"next: {hint}", soft_wrap=True)
+
+
+def _say_verdict(command: Command, verdict: Accepted | Duplicate, *, as_json: bool) -> None:
+    if as_json:
+        print_json(verdict.model_dump(mode="json"))
+        return
+    people().print(_verdict_words(command, verdict), soft_wrap=True)
+    if not command.dry_run:
+        notes().print(f"next: milepost follow {verdict.operation_id}", soft_wrap=True)
+
+
+def _verdict_words(command: Command, verdict: Accepted | Duplicate) -> str:
+    done = {"start": "started", "cancel": "cancelling", "resume": "resumed as"}[command.TYPE.split(".")[2]]
+    if isinstance(verdict, Duplicate):
+        return f"this command took effect before: {verdict.operation_id}"
+    if verdict.dry_run:
+        subject = "" if isinstance(command, CancelOperation) else f"; it would be {verdict.operation_id}"
+        return f"it would be accepted{subject}; nothing was done"
+    at = f" at {verdict.unit:,}" if verdict.unit is not None else ""
+    origin = f" from checkpoint {verdict.checkpoint_id}{at}" if verdict.checkpoint_id else ""
+    return f"{done} {verdict.operation_id}{origin}"

@@ -1,0 +1,1 @@
+"""Decides commands, folds events into Postgres, keeps checkpoints on record."""

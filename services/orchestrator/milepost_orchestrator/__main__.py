@@ -1,0 +1,3 @@
+from milepost_orchestrator.entrypoints.main import main
+
+main()

@@ -1,0 +1,110 @@
+"""The connection pool to Postgres, its errors in our words, and the schema's migrations.
+
+Authority: migrations run under an advisory lock, so of several orchestrators that start at once one migrates and
+the others find nothing left to do. Failures: Postgres away is ``DatabaseUnavailableError`` and may be repeated;
+a refusal (credentials, permissions, no such database) is ``DatabaseRefusedError`` and is for a person.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import structlog
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from milepost_orchestrator.adapters.settings import DatabaseSettings
+from milepost_orchestrator.application.errors import DatabaseRefusedError, DatabaseUnavailableError
+
+log = structlog.get_logger()
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 0x6D696C65
+"""Key of the advisory lock: "mile"."""
+_REFUSALS = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidPasswordError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+_AWAY = (
+    OSError,
+    TimeoutError,
+    PoolTimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.QueryCanceledError,
+    asyncpg.UndefinedTableError,  # not migrated yet
+)
+
+
+def create_engine(settings: DatabaseSettings) -> AsyncEngine:
+    """Return a pool that connects when it is first used; dispose of it when done."""
+    return create_async_engine(
+        settings.url,
+        pool_size=settings.connections_max,
+        max_overflow=0,
+        pool_timeout=settings.connect_timeout_seconds,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": settings.connect_timeout_seconds,
+            "command_timeout": settings.command_timeout_seconds,
+            "server_settings": {
+                "application_name": "milepost-orchestrator",
+                "search_path": settings.schema,
+                "timezone": "UTC",
+            },
+        },
+    )
+
+
+@contextmanager
+def database_errors(what: str) -> Generator[None]:
+    """Raise what Postgres or the way to it did wrong in our words; errors of our own SQL pass."""
+    try:
+        yield
+    except _REFUSALS as error:
+        raise DatabaseRefusedError(f"{what}: {error}") from error
+    except _AWAY as error:
+        raise DatabaseUnavailableError(f"{what}: {type(error).__name__}") from error
+    except DBAPIError as error:
+        # SQLAlchemy wraps twice: its own error, its adapter's error, asyncpg's.
+        cause = getattr(error.orig, "__cause__", None) or error.orig
+        if isinstance(cause, _REFUSALS):
+            raise DatabaseRefusedError(f"{what}: {cause}") from error
+        if isinstance(cause, _AWAY) or error.connection_invalidated:
+            raise DatabaseUnavailableError(f"{what}: {type(cause).__name__}") from error
+        raise
+
+
+async def migrate(engine: AsyncEngine, settings: DatabaseSettings) -> None:
+    """Bring the schema to the newest version; harmless when it is there already.
+
+    Raises:
+        DatabaseUnavailableError, DatabaseRefusedError: Postgres is away, or refuses.
+    """
+    with database_errors("migrate"):
+        async with engine.begin() as connection:
+            await connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key, hashtext(:schema))"),
+                {"key": MIGRATION_LOCK, "schema": settings.schema},
+            )
+            await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{settings.schema}"'))
+            await connection.run_sync(_upgrade, settings.schema)
+
+
+def _upgrade(connection: Connection, schema: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    config.attributes["schema"] = schema
+    command.upgrade(config, "head")

@@ -1,0 +1,173 @@
+"""The read models' tables. Nothing here is the truth: all of it can be rebuilt from the log."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Float, Index, Integer, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Json = dict[str, Any] | list[Any]
+
+
+class Model(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map = {
+        str: Text,
+        int: BigInteger,
+        float: Float(53),
+        datetime: DateTime(timezone=True),
+        Json: JSONB,
+    }
+
+
+class OperationModel(Model):
+    """Operations as they are now."""
+
+    __tablename__ = "operations"
+    __table_args__ = (
+        Index("operations_newest", "requested_sequence", unique=True),
+        Index("operations_status", "status", "requested_sequence"),
+        Index("operations_kind", "kind", "requested_sequence"),
+        Index("operations_parent", "parent_id"),
+    )
+
+    operation_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    queue: Mapped[str]
+    name: Mapped[str | None]
+    status: Mapped[str]
+    unit: Mapped[int]
+    total_units: Mapped[int | None]
+    unit_name: Mapped[str | None]
+    units_per_second: Mapped[float | None]
+    attempt: Mapped[int] = mapped_column(Integer)
+    worker_id: Mapped[str | None]
+    parent_id: Mapped[str | None]
+    root_id: Mapped[str]
+    origin_checkpoint_id: Mapped[str | None]
+    child_id: Mapped[str | None]
+    checkpoint_id: Mapped[str | None]
+    reason: Mapped[str | None]
+    stop_at_unit: Mapped[int | None]
+    requested_by: Mapped[str]
+    requested_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    requested_sequence: Mapped[int]
+    sequence: Mapped[int]
+    spec: Mapped[Json]
+    inputs: Mapped[Json]
+    options: Mapped[Json]
+    failure: Mapped[Json | None]
+    results: Mapped[Json]
+    summary: Mapped[Json]
+
+
+class AttemptModel(Model):
+    """Attempts of operations."""
+
+    __tablename__ = "attempts"
+
+    operation_id: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    worker_id: Mapped[str]
+    host: Mapped[str]
+    pid: Mapped[int]
+    lease_seconds: Mapped[float]
+    claimed_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    start_unit: Mapped[int | None]
+    checkpoint_id: Mapped[str | None]
+    unit: Mapped[int | None]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    failure: Mapped[Json | None]
+    reason: Mapped[str | None]
+
+
+class CheckpointModel(Model):
+    """Checkpoints, kept and refused."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (
+        Index("checkpoints_newest", "sequence", unique=True),
+        Index("checkpoints_operation", "operation_id", "sequence"),
+        Index("checkpoints_id", "checkpoint_id"),
+    )
+
+    operation_id: Mapped[str] = mapped_column(primary_key=True)
+    checkpoint_id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    attempt: Mapped[int] = mapped_column(Integer)
+    unit: Mapped[int]
+    total_units: Mapped[int]
+    unit_name: Mapped[str | None]
+    reason: Mapped[str]
+    status: Mapped[str]
+    saved_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+    manifest_key: Mapped[str | None]
+    manifest_digest: Mapped[str | None]
+    size_bytes: Mapped[int]
+    message: Mapped[str | None]
+    problems: Mapped[Json]
+    fingerprint: Mapped[Json]
+    summary: Mapped[Json]
+    sequence: Mapped[int]
+
+
+class ArtifactModel(Model):
+    """Artifacts of checkpoints, in their order."""
+
+    __tablename__ = "checkpoint_artifacts"
+    __table_args__ = (Index("checkpoint_artifacts_digest", "digest"),)
+
+    operation_id: Mapped[str] = mapped_column(primary_key=True)
+    checkpoint_id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    digest: Mapped[str]
+    size_bytes: Mapped[int]
+    media_type: Mapped[str]
+
+
+class MetricModel(Model):
+    """Metrics over units."""
+
+    __tablename__ = "metrics"
+
+    operation_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(Integer)
+    unit: Mapped[int]
+    value: Mapped[float]
+    time: Mapped[datetime]
+
+
+class EventModel(Model):
+    """Events, progress left out."""
+
+    __tablename__ = "operation_events"
+    __table_args__ = (Index("operation_events_operation", "operation_id", "sequence"),)
+
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    operation_id: Mapped[str]
+    side: Mapped[str]
+    name: Mapped[str]
+    event_id: Mapped[str]
+    source: Mapped[str]
+    causation_id: Mapped[str | None]
+    time: Mapped[datetime]
+    data: Mapped[Json]
+
+
+class CursorModel(Model):
+    """How far the log has been projected: one row."""
+
+    __tablename__ = "projection_cursor"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int]

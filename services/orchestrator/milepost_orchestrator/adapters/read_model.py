@@ -1,0 +1,164 @@
+"""The read models in Postgres, for reading."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from milepost_runtime.work_queue import WorkKey
+from sqlalchemy import Select, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from milepost_orchestrator.adapters.database import database_errors
+from milepost_orchestrator.adapters.models import (
+    ArtifactModel,
+    AttemptModel,
+    CheckpointModel,
+    Model,
+    OperationModel,
+)
+from milepost_orchestrator.application.documents import OperationRows, Row
+from milepost_orchestrator.application.queries import CheckpointFilter, LiveOperation, OperationFilter
+from milepost_orchestrator.domain.operation import TERMINAL_STATUSES, Status
+
+CHECKPOINTS_SHOWN_MAX = 200
+"""An operation is shown with its newest checkpoints; the others are listed page by page."""
+ATTEMPTS_SHOWN_MAX = 200
+
+
+class PostgresReadModel:
+    """Implements ``ReadModel``."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def operations(
+        self, wanted: OperationFilter, *, before_sequence: int | None, limit: int
+    ) -> Sequence[Row]:
+        """Return operations, the newest first; see the port."""
+        query = _columns(OperationModel).order_by(OperationModel.requested_sequence.desc()).limit(limit)
+        if before_sequence is not None:
+            query = query.where(OperationModel.requested_sequence < before_sequence)
+        if wanted.status is not None:
+            query = query.where(OperationModel.status == wanted.status)
+        if wanted.kind is not None:
+            query = query.where(OperationModel.kind == wanted.kind)
+        if wanted.parent_id is not None:
+            query = query.where(OperationModel.parent_id == wanted.parent_id)
+        return await self._read(query)
+
+    async def operation(self, operation_id: str) -> OperationRows | None:
+        """Return everything about one operation; see the port."""
+        with database_errors("read an operation"):
+            async with self._engine.connect() as connection:
+                found = await _rows(
+                    connection, _columns(OperationModel).where(OperationModel.operation_id == operation_id)
+                )
+                if not found:
+                    return None
+                attempts = await _rows(
+                    connection,
+                    _columns(AttemptModel)
+                    .where(AttemptModel.operation_id == operation_id)
+                    .order_by(AttemptModel.attempt.desc())
+                    .limit(ATTEMPTS_SHOWN_MAX),
+                )
+                checkpoints = await _rows(
+                    connection,
+                    _columns(CheckpointModel)
+                    .where(CheckpointModel.operation_id == operation_id)
+                    .order_by(CheckpointModel.sequence.desc())
+                    .limit(CHECKPOINTS_SHOWN_MAX),
+                )
+                children = await connection.scalars(
+                    select(OperationModel.operation_id)
+                    .where(OperationModel.parent_id == operation_id)
+                    .order_by(OperationModel.requested_sequence)
+                )
+                return OperationRows(
+                    operation=found[0],
+                    attempts=attempts[::-1],
+                    checkpoints=checkpoints,
+                    artifacts=await _artifacts(connection, checkpoints),
+                    children=list(children),
+                )
+
+    async def checkpoints(
+        self, wanted: CheckpointFilter, *, before_sequence: int | None, limit: int
+    ) -> tuple[Sequence[Row], Sequence[Row]]:
+        """Return checkpoints, the newest first, and their artifacts; see the port."""
+        query = _columns(CheckpointModel).order_by(CheckpointModel.sequence.desc()).limit(limit)
+        if before_sequence is not None:
+            query = query.where(CheckpointModel.sequence < before_sequence)
+        if wanted.operation_id is not None:
+            query = query.where(CheckpointModel.operation_id == wanted.operation_id)
+        if wanted.kind is not None:
+            query = query.where(CheckpointModel.kind == wanted.kind)
+        if wanted.reason is not None:
+            query = query.where(CheckpointModel.reason == wanted.reason)
+        if wanted.status is not None:
+            query = query.where(CheckpointModel.status == wanted.status)
+        with database_errors("read checkpoints"):
+            async with self._engine.connect() as connection:
+                found = await _rows(connection, query)
+                return found, await _artifacts(connection, found)
+
+    async def checkpoint(self, checkpoint_id: str) -> tuple[Row, Sequence[Row]] | None:
+        """Return one checkpoint and its artifacts; see the port."""
+        with database_errors("read a checkpoint"):
+            async with self._engine.connect() as connection:
+                found = await _rows(
+                    connection,
+                    _columns(CheckpointModel)
+                    .where(CheckpointModel.checkpoint_id == checkpoint_id)
+                    .order_by(CheckpointModel.sequence.desc())
+                    .limit(1),
+                )
+                return (found[0], await _artifacts(connection, found)) if found else None
+
+    async def live_operations(self, *, after_id: str, limit: int) -> Sequence[LiveOperation]:
+        """Return operations that had not ended; see the port."""
+        columns = (
+            OperationModel.kind,
+            OperationModel.queue,
+            OperationModel.operation_id,
+            OperationModel.status,
+        )
+        query = (
+            select(*columns)
+            .where(OperationModel.status.not_in(sorted(TERMINAL_STATUSES)))
+            .where(OperationModel.operation_id > after_id)
+            .order_by(OperationModel.operation_id)
+            .limit(limit)
+        )
+        with database_errors("read live operations"):
+            async with self._engine.connect() as connection:
+                found = await connection.execute(query)
+                return [
+                    LiveOperation(WorkKey(kind, queue, operation_id), cancelling=status == Status.CANCELLING)
+                    for kind, queue, operation_id, status in found
+                ]
+
+    async def _read(self, query: Select[Any]) -> Sequence[Row]:
+        with database_errors("read operations"):
+            async with self._engine.connect() as connection:
+                return await _rows(connection, query)
+
+
+def _columns(model: type[Model]) -> Select[Any]:
+    """Select the columns and not objects: rows are read as they are."""
+    return select(*model.__table__.columns)
+
+
+async def _rows(connection: AsyncConnection, query: Select[Any]) -> list[Row]:
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def _artifacts(connection: AsyncConnection, checkpoints: Sequence[Row]) -> list[Row]:
+    if not checkpoints:
+        return []
+    ids = [(row["operation_id"], row["checkpoint_id"]) for row in checkpoints]
+    return await _rows(
+        connection,
+        _columns(ArtifactModel)
+        .where(tuple_(ArtifactModel.operation_id, ArtifactModel.checkpoint_id).in_(ids))
+        .order_by(ArtifactModel.operation_id, ArtifactModel.checkpoint_id, ArtifactModel.position),
+    )

@@ -1,0 +1,151 @@
+"""What follows from a control event: work for workers, a child for a resume, an end for what nobody owns.
+
+Authority: the log. Every effect looks there first and is idempotent, so the command handler carries it out right
+after its append, the reactor again when it reads the event, and the sweeper once more when both were cut off.
+Losing a race (to a claim, to another orchestrator) is normal and means that the effect is somebody else's now.
+"""
+
+import structlog
+from milepost_contracts.events import Cancelled, Event, Requested, Resumed, Side
+from milepost_contracts.ids import event_id_of
+from milepost_contracts.messages import envelop_event
+from milepost_runtime.clock import Clock
+from milepost_runtime.errors import SequenceConflictError
+from milepost_runtime.event_log import EventLog
+from milepost_runtime.signals import Signals
+from milepost_runtime.work_queue import WorkKey, WorkQueue
+
+from milepost_orchestrator.application.operations import Operations
+from milepost_orchestrator.domain.operation import Cancelling, is_terminal
+
+log = structlog.get_logger()
+
+
+class Appender:
+    """Appends the orchestrator's events with their envelope."""
+
+    def __init__(self, event_log: EventLog, clock: Clock, source: str) -> None:
+        self._event_log = event_log
+        self._clock = clock
+        self._source = source
+
+    async def append(
+        self,
+        operation_id: str,
+        event: Event,
+        *,
+        event_id: str,
+        root_id: str,
+        causation_id: str | None,
+        expected_sequence: int,
+    ) -> int:
+        """Append one event and return its sequence.
+
+        Raises:
+            SequenceConflictError: someone else was first.
+            BusUnavailableError: no answer; repeating with the same event id is safe.
+        """
+        envelope = envelop_event(
+            event,
+            event_id=event_id,
+            operation_id=operation_id,
+            source=self._source,
+            time=self._clock.now(),
+            correlation_id=root_id,
+            causation_id=causation_id,
+        )
+        return await self._event_log.append(envelope, type(event), expected_sequence=expected_sequence)
+
+
+def work_key(operation_id: str, requested: Requested) -> WorkKey:
+    """Return the key of an operation's work message."""
+    return WorkKey(kind=requested.kind, queue=requested.queue, operation_id=operation_id)
+
+
+class Effects:
+    """Carries out what events ask for. Every method may raise ``BusUnavailableError``; repeating is safe."""
+
+    def __init__(
+        self, operations: Operations, appender: Appender, work_queue: WorkQueue, signals: Signals
+    ) -> None:
+        self._operations = operations
+        self._appender = appender
+        self._work_queue = work_queue
+        self._signals = signals
+
+    async def dispatch(self, operation_id: str) -> None:
+        """Make sure that there is work for the operation, unless it has ended."""
+        state = await self._operations.load(operation_id)
+        if state is not None and not is_terminal(state):
+            await self._dispatch(operation_id, state.facts.requested)
+
+    async def dispatch_new(self, operation_id: str, requested: Requested) -> None:
+        """Put work in for an operation that was requested just now; nothing needs to be looked up."""
+        await self._dispatch(operation_id, requested)
+
+    async def create_child(self, resumed: Resumed, *, resumed_event_id: str, command_id: str | None) -> None:
+        """Make sure that the child of an accepted resume exists and has work."""
+        child, child_id = resumed.child, resumed.child_id
+        try:
+            await self._appender.append(
+                child_id,
+                child,
+                event_id=event_id_of(child_id, Requested.NAME, resumed_event_id),
+                root_id=child.root_id,
+                causation_id=command_id,
+                expected_sequence=0,
+            )
+        except SequenceConflictError:
+            await self.dispatch(child_id)  # it exists; it may have ended already
+            return
+        log.info("resumed", operation_id=child_id, parent_id=child.parent_id)
+        await self._dispatch(child_id, child)
+
+    async def finish_resume(self, parent_id: str, child_id: str) -> None:
+        """Create the child of an accepted resume whose follow-up was cut off."""
+        for entry in await self._operations.entries(parent_id, side=Side.CONTROL):
+            event = entry.event
+            if isinstance(event, Resumed) and event.child_id == child_id:
+                await self.create_child(event, resumed_event_id=entry.event_id, command_id=entry.causation_id)
+
+    async def cancel(self, operation_id: str) -> None:
+        """Tell the owner to look; end the operation here when nobody owns it and it is time to stop."""
+        await self._signals.notify(operation_id)
+        state, expected_sequence = await self._operations.load_for_run_append(operation_id)
+        if state is None or is_terminal(state):
+            return
+        if isinstance(state, Cancelling) and _can_end_here(state):
+            await self._end_cancelled(state, expected_sequence)
+
+    async def _dispatch(self, operation_id: str, requested: Requested) -> None:
+        if await self._work_queue.dispatch(work_key(operation_id, requested)):
+            log.info("dispatched", operation_id=operation_id, kind=requested.kind, queue=requested.queue)
+
+    async def _end_cancelled(self, state: Cancelling, expected_sequence: int) -> None:
+        facts = state.facts
+        event = Cancelled(
+            attempt=facts.attempt,
+            unit=facts.unit,
+            checkpoint_id=facts.shown_checkpoint_id,
+            reason=state.reason or "cancelled on request",
+        )
+        try:
+            await self._appender.append(
+                facts.operation_id,
+                event,
+                event_id=event_id_of(facts.operation_id, Side.RUN, Cancelled.NAME, expected_sequence),
+                root_id=facts.requested.root_id,
+                causation_id=None,
+                expected_sequence=expected_sequence,
+            )
+        except SequenceConflictError:
+            log.info("a worker was faster", operation_id=facts.operation_id)  # it will see the cancel
+            return
+        log.info("cancelled", operation_id=facts.operation_id, unit=facts.unit)
+        await self._work_queue.remove(work_key(facts.operation_id, facts.requested))
+
+
+def _can_end_here(state: Cancelling) -> bool:
+    """Nobody owns it, and what it has done so far reaches the unit at which it is to stop."""
+    reached = state.at_unit is None or state.facts.unit >= state.at_unit
+    return state.facts.owner is None and reached

@@ -1,0 +1,19 @@
+"""Errors of the orchestrator; each docstring is the message."""
+
+from milepost_runtime.errors import RuntimeServiceError
+
+
+class DatabaseUnavailableError(RuntimeServiceError):
+    """Postgres did not answer in time; check that it runs and MILEPOST_DATABASE_URL is right."""
+
+
+class DatabaseRefusedError(RuntimeServiceError):
+    """Postgres refused: wrong credentials, missing permissions, or the database does not exist."""
+
+
+class CursorMovedError(RuntimeServiceError):
+    """The projection's cursor went back: the database was restored or emptied. Reading starts anew from there."""
+
+
+class ContendedError(RuntimeServiceError):
+    """Other writers were first too many times in a row; repeating the command is safe."""

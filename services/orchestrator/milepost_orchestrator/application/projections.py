@@ -1,0 +1,133 @@
+"""From log entries to row changes: the domain's fold, and the rows of whatever it touched."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from milepost_contracts.events import CheckpointRecorded, CheckpointRefused, Progress, StateSnapshot
+from milepost_runtime.event_log import LogEntry
+
+from milepost_orchestrator.application.operations import recorded
+from milepost_orchestrator.application.rows import (
+    ArtifactRow,
+    AttemptRow,
+    CheckpointRow,
+    EventRow,
+    MetricRow,
+    OperationConstants,
+    OperationRow,
+    artifact_rows,
+    attempt_row,
+    checkpoint_row,
+    constants_of,
+    event_row,
+    metric_rows,
+    operation_row,
+)
+from milepost_orchestrator.domain.evolution import evolve
+from milepost_orchestrator.domain.operation import Attempt, Operation
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows to write for one batch of entries; the same rows however often they are made."""
+
+    first_sequence: int
+    last_sequence: int
+    entries: int = 0
+    operations: list[OperationRow] = field(default_factory=list[OperationRow])
+    attempts: list[AttemptRow] = field(default_factory=list[AttemptRow])
+    checkpoints: list[CheckpointRow] = field(default_factory=list[CheckpointRow])
+    artifacts: list[ArtifactRow] = field(default_factory=list[ArtifactRow])
+    metrics: list[MetricRow] = field(default_factory=list[MetricRow])
+    events: list[EventRow] = field(default_factory=list[EventRow])
+
+
+@dataclass(slots=True)
+class _Known:
+    """An operation as far as it was folded."""
+
+    state: Operation | None
+    constants: OperationConstants | None = None
+
+
+class StateCache:
+    """States of the operations that were heard of last; the others are folded from the log again."""
+
+    def __init__(self, operations_max: int = 20_000) -> None:
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._operations_max = operations_max
+
+    def __contains__(self, operation_id: str) -> bool:
+        return operation_id in self._known
+
+    def get(self, operation_id: str) -> _Known:
+        """Return what is known; the operation counts as just heard of."""
+        known = self._known.get(operation_id)
+        if known is None:
+            known = self._known[operation_id] = _Known(None)
+        self._known.move_to_end(operation_id)
+        return known
+
+    def put(self, operation_id: str, state: Operation | None) -> None:
+        """Set an operation's state."""
+        self.get(operation_id).state = state
+
+    def trim(self) -> None:
+        """Forget the operations that were not heard of for the longest time."""
+        while len(self._known) > self._operations_max:
+            self._known.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known.clear()
+
+
+def project(cache: StateCache, entries: Iterable[LogEntry]) -> Changes:
+    """Fold ``entries`` into the cache and return the rows of all that they touched.
+
+    The cache must hold the state of every operation that an entry belongs to and that did not begin here.
+    """
+    changes: Changes | None = None
+    touched: dict[str, dict[int, Attempt]] = {}
+    checkpoints: dict[str, set[str]] = {}
+    for entry in entries:
+        if changes is None:
+            changes = Changes(first_sequence=entry.sequence, last_sequence=entry.sequence)
+        changes.last_sequence = entry.sequence
+        changes.entries += 1
+        known = cache.get(entry.operation_id)
+        if entry.operation_id not in touched:
+            touched[entry.operation_id] = known.state.facts.attempts if known.state else {}
+        known.state = evolve(known.state, recorded(entry))
+        event = entry.event
+        if isinstance(event, Progress):
+            changes.metrics.extend(metric_rows(entry, event))
+            continue
+        changes.events.append(event_row(entry))
+        if isinstance(event, StateSnapshot | CheckpointRecorded | CheckpointRefused):
+            checkpoints.setdefault(entry.operation_id, set()).add(event.checkpoint_id)
+    if changes is None:
+        raise ValueError("a batch is never empty")
+    for operation_id, attempts_before in touched.items():
+        _add_rows(changes, cache.get(operation_id), attempts_before, checkpoints.get(operation_id, set()))
+    return changes
+
+
+def _add_rows(
+    changes: Changes, known: _Known, attempts_before: dict[int, Attempt], checkpoint_ids: set[str]
+) -> None:
+    state = known.state
+    if state is None:
+        return
+    facts = state.facts
+    if known.constants is None:
+        known.constants = constants_of(facts)
+    changes.operations.append(operation_row(state, known.constants))
+    for number, attempt in facts.attempts.items():
+        if attempts_before.get(number) is not attempt:
+            changes.attempts.append(attempt_row(facts.operation_id, attempt))
+    for checkpoint_id in sorted(checkpoint_ids & facts.checkpoints.keys()):
+        checkpoint = facts.checkpoints[checkpoint_id]
+        changes.checkpoints.append(checkpoint_row(facts, checkpoint))
+        changes.artifacts.extend(artifact_rows(facts.operation_id, checkpoint))

@@ -1,0 +1,161 @@
+"""What clients may ask: read models first, the log where those are behind or away."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from milepost_runtime.fleet import Fleet
+from milepost_runtime.work_queue import WorkKey
+
+from milepost_orchestrator.application.documents import (
+    Document,
+    OperationRows,
+    Row,
+    checkpoint_documents,
+    operation_detail,
+    operation_document,
+    rows_of,
+)
+from milepost_orchestrator.application.errors import DatabaseUnavailableError
+from milepost_orchestrator.application.operations import Operations
+
+log = structlog.get_logger()
+PAGE_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class OperationFilter:
+    """Which operations; what is None does not matter."""
+
+    status: str | None = None
+    kind: str | None = None
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFilter:
+    """Which checkpoints; what is None does not matter."""
+
+    operation_id: str | None = None
+    kind: str | None = None
+    reason: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOperation:
+    """An operation that had not ended when it was read."""
+
+    work: WorkKey
+    cancelling: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some documents, newest first, and where the next page begins."""
+
+    documents: Sequence[Document]
+    next_cursor: str | None
+
+
+class ReadModel(Protocol):
+    """The read models. Every method raises ``DatabaseUnavailableError`` when they are away."""
+
+    async def operations(
+        self, wanted: OperationFilter, *, before_sequence: int | None, limit: int
+    ) -> Sequence[Row]:
+        """Return operations, the newest first, that were requested before a sequence."""
+        ...
+
+    async def operation(self, operation_id: str) -> OperationRows | None:
+        """Return everything about one operation, None when it is not there (yet)."""
+        ...
+
+    async def checkpoints(
+        self, wanted: CheckpointFilter, *, before_sequence: int | None, limit: int
+    ) -> tuple[Sequence[Row], Sequence[Row]]:
+        """Return checkpoints, the newest first, saved before a sequence, and their artifacts."""
+        ...
+
+    async def checkpoint(self, checkpoint_id: str) -> tuple[Row, Sequence[Row]] | None:
+        """Return one checkpoint and its artifacts, None when it is not there (yet)."""
+        ...
+
+    async def live_operations(self, *, after_id: str, limit: int) -> Sequence[LiveOperation]:
+        """Return operations that had not ended, in the order of their ids, after one of them."""
+        ...
+
+
+class Queries:
+    """Answers questions; documents are JSON-ready."""
+
+    def __init__(self, read_model: ReadModel, operations: Operations, fleet: Fleet) -> None:
+        self._read_model = read_model
+        self._operations = operations
+        self._fleet = fleet
+
+    async def list_operations(self, wanted: OperationFilter, *, before: int | None, limit: int) -> Page:
+        """Return a page of operations, the newest first.
+
+        Raises:
+            DatabaseUnavailableError: the read models are away.
+        """
+        limit = min(limit, PAGE_MAX)
+        rows = await self._read_model.operations(wanted, before_sequence=before, limit=limit + 1)
+        documents = [operation_document(row) for row in rows[:limit]]
+        return Page(documents, _next_cursor(rows, limit, "requested_sequence"))
+
+    async def operation(self, operation_id: str) -> Document | None:
+        """Return one operation with all that belongs to it, None when there is none.
+
+        One that is not projected yet, or cannot be read while the database is away, is folded from the log.
+
+        Raises:
+            BusUnavailableError: neither can be read.
+        """
+        try:
+            rows = await self._read_model.operation(operation_id)
+        except DatabaseUnavailableError as error:
+            log.warning("answered from the log", operation_id=operation_id, reason=str(error))
+            rows = None
+        if rows is None:
+            state = await self._operations.load(operation_id, without=())
+            rows = rows_of(state) if state is not None else None
+        return operation_detail(rows) if rows is not None else None
+
+    async def list_checkpoints(self, wanted: CheckpointFilter, *, before: int | None, limit: int) -> Page:
+        """Return a page of checkpoints, the newest first.
+
+        Raises:
+            DatabaseUnavailableError: the read models are away.
+        """
+        limit = min(limit, PAGE_MAX)
+        rows, artifacts = await self._read_model.checkpoints(wanted, before_sequence=before, limit=limit + 1)
+        documents = checkpoint_documents(rows[:limit], artifacts)
+        return Page(documents, _next_cursor(rows, limit, "sequence"))
+
+    async def checkpoint(self, checkpoint_id: str) -> Document | None:
+        """Return one checkpoint, None when there is none.
+
+        Raises:
+            DatabaseUnavailableError: the read models are away.
+        """
+        found = await self._read_model.checkpoint(checkpoint_id)
+        if found is None:
+            return None
+        row, artifacts = found
+        return checkpoint_documents([row], artifacts)[0]
+
+    async def workers(self) -> list[Document]:
+        """Return the live workers.
+
+        Raises:
+            BusUnavailableError: the fleet cannot be read.
+        """
+        return [heartbeat.model_dump(mode="json") for heartbeat in await self._fleet.workers()]
+
+
+def _next_cursor(rows: Sequence[Row], limit: int, column: str) -> str | None:
+    """The sequence of the last row shown: stable whatever is added meanwhile."""
+    return str(rows[limit - 1][column]) if len(rows) > limit else None

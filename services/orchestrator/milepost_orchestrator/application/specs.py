@@ -1,0 +1,206 @@
+"""Check a spec and resolve it: every problem named at once, defaults filled in, datasets pinned by digest."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from milepost_contracts.artifacts import ArtifactReference
+from milepost_contracts.datasets import Dataset, DatasetReference
+from milepost_contracts.failures import Problem, RejectionCode
+from milepost_contracts.kinds import KindDescription
+from milepost_contracts.messages import problems_of
+from milepost_contracts.model import ContractModel, JsonObject
+from milepost_contracts.specs.backtest import BacktestSpec, SmaCrossParameters
+from milepost_contracts.specs.training import TrainingSpec
+from milepost_runtime.fleet import KindCatalogue
+from pydantic import ValidationError
+
+from milepost_orchestrator.application.json_schemas import problems_with, with_defaults
+from milepost_orchestrator.application.ports import Datasets
+from milepost_orchestrator.domain.decisions import Rejection
+
+NAMED_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSpec:
+    """A spec that can be run exactly so again."""
+
+    spec: JsonObject
+    inputs: tuple[ArtifactReference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _BuiltIn:
+    """A kind whose spec the contracts know, announced or not."""
+
+    spec: type[ContractModel]
+    dataset_fields: tuple[str, ...]
+    parts: Mapping[str, Mapping[str, type[ContractModel]]]
+
+
+BUILT_IN: Mapping[str, _BuiltIn] = {
+    "backtest": _BuiltIn(BacktestSpec, ("data",), {"strategy": {"sma-cross": SmaCrossParameters}}),
+    "training": _BuiltIn(TrainingSpec, ("data",), {}),
+}
+
+
+class SpecResolver:
+    """Checks specs against what is known of their kind."""
+
+    def __init__(self, catalogue: KindCatalogue, datasets: Datasets) -> None:
+        self._catalogue = catalogue
+        self._datasets = datasets
+
+    async def resolve(self, kind: str, spec: JsonObject) -> ResolvedSpec | Rejection:
+        """Return the resolved spec, or a rejection that names everything that is wrong with it.
+
+        Raises:
+            BusUnavailableError, StoreUnavailableError: a catalogue cannot be read.
+        """
+        announced = await self._catalogue.describe(kind)
+        built_in = BUILT_IN.get(kind)
+        if announced is None and built_in is None:
+            return await self._unknown_kind(kind)
+        checked, problems = _check_whole(spec, built_in, announced)
+        checked, part_problems = _check_parts(checked, built_in, announced)
+        fields = built_in.dataset_fields if announced is None and built_in else ()
+        fields = announced.dataset_fields if announced is not None else fields
+        checked, inputs, missing = await self._pin(checked, fields)
+        problems = (*problems, *part_problems)
+        if problems:
+            return _invalid(kind, (*problems, *missing))
+        if missing:
+            return await self._unknown_dataset(missing)
+        return ResolvedSpec(checked, inputs)
+
+    async def _pin(
+        self, spec: JsonObject, fields: tuple[str, ...]
+    ) -> tuple[JsonObject, tuple[ArtifactReference, ...], tuple[Problem, ...]]:
+        """Set the digest of every dataset; what is not a reference at all is left to the spec's own check."""
+        inputs: dict[str, ArtifactReference] = {}
+        missing: list[Problem] = []
+        for field in fields:
+            try:
+                reference = DatasetReference.model_validate(spec.get(field))
+            except ValidationError:
+                continue
+            dataset = await asyncio.to_thread(self._find, reference)
+            if dataset is None:
+                named = reference.digest or reference.name
+                missing.append(Problem(field=f"spec.{field}", message=f"there is no dataset {named}"))
+                continue
+            name = reference.name or dataset.name
+            spec = {**spec, field: {"name": name, "digest": dataset.artifact.digest}}
+            inputs[dataset.artifact.digest] = dataset.artifact
+        return spec, tuple(inputs.values()), tuple(missing)
+
+    def _find(self, reference: DatasetReference) -> Dataset | None:
+        if reference.digest is not None:
+            return self._datasets.by_digest(reference.digest)
+        return self._datasets.get(reference.name) if reference.name is not None else None
+
+    async def _unknown_kind(self, kind: str) -> Rejection:
+        announced = {description.kind for description in await self._catalogue.kinds()}
+        return Rejection(
+            RejectionCode.UNKNOWN_KIND,
+            f"no worker has ever announced the kind {kind}",
+            f"choose one of {_names(announced | set(BUILT_IN))}, or start a worker of that kind",
+            (Problem(field="kind", message=f"unknown kind {kind}"),),
+        )
+
+    async def _unknown_dataset(self, missing: tuple[Problem, ...]) -> Rejection:
+        known = {dataset.name for dataset in await asyncio.to_thread(self._datasets.list)}
+        there_are = f"there are {_names(known)}" if known else "there is none yet"
+        return Rejection(
+            RejectionCode.UNKNOWN_DATASET,
+            "; ".join(problem.message for problem in missing),
+            f"{there_are}; add one with `milepost data add NAME FILE`",
+            missing,
+        )
+
+
+def _check_whole(
+    spec: JsonObject, built_in: _BuiltIn | None, announced: KindDescription | None
+) -> tuple[JsonObject, tuple[Problem, ...]]:
+    """Check the spec without its parts' parameters; return it with defaults."""
+    if built_in is not None:
+        try:
+            return built_in.spec.model_validate(spec).model_dump(mode="json"), ()
+        except ValidationError as error:
+            # With its defaults, so that what follows finds its own problems too.
+            return with_defaults(built_in.spec.model_json_schema(), spec), problems_of(error, "spec")
+    if announced is None:
+        return spec, ()
+    # Defaults first: a property that has one is never missing.
+    filled = with_defaults(announced.spec_schema, spec)
+    return filled, problems_with(announced.spec_schema, filled, "spec")
+
+
+def _check_parts(
+    spec: JsonObject, built_in: _BuiltIn | None, announced: KindDescription | None
+) -> tuple[JsonObject, tuple[Problem, ...]]:
+    """Check the parameters of each named part by the part's own schema."""
+    models: Mapping[str, Mapping[str, type[ContractModel]]] = built_in.parts if built_in is not None else {}
+    schemas = announced.parts if announced is not None else {}
+    problems: list[Problem] = []
+    for field in sorted(set(models) | set(schemas)):
+        part = spec.get(field)
+        if not isinstance(part, dict):
+            continue
+        checked, found = _check_part(part, f"spec.{field}", models.get(field, {}), schemas.get(field, {}))
+        spec = {**spec, field: checked}
+        problems.extend(found)
+    return spec, tuple(problems)
+
+
+def _check_part(
+    part: JsonObject,
+    path: str,
+    models: Mapping[str, type[ContractModel]],
+    schemas: Mapping[str, JsonObject],
+) -> tuple[JsonObject, tuple[Problem, ...]]:
+    name, parameters = part.get("name"), part.get("parameters", {})
+    if not isinstance(name, str):
+        return part, ()
+    if name not in models and name not in schemas:
+        noun = path.rpartition(".")[2]
+        known = _names(set(models) | set(schemas))
+        return part, (Problem(field=f"{path}.name", message=f"unknown {noun} {name}; known: {known}"),)
+    if not isinstance(parameters, dict):
+        return part, ()
+    checked, problems = _check_parameters(
+        parameters, f"{path}.parameters", models.get(name), schemas.get(name)
+    )
+    return {**part, "parameters": checked}, problems
+
+
+def _check_parameters(
+    parameters: JsonObject, path: str, model: type[ContractModel] | None, schema: JsonObject | None
+) -> tuple[JsonObject, tuple[Problem, ...]]:
+    if model is not None:
+        try:
+            return model.model_validate(parameters).model_dump(mode="json"), ()
+        except ValidationError as error:
+            return parameters, problems_of(error, path)
+    if schema is None:
+        return parameters, ()
+    filled = with_defaults(schema, parameters)
+    return filled, problems_with(schema, filled, path)
+
+
+def _invalid(kind: str, problems: tuple[Problem, ...]) -> Rejection:
+    first, count = problems[0], len(problems)
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return Rejection(
+        RejectionCode.INVALID_SPEC,
+        f"the spec is not a valid {kind}: {first.field}: {first.message}{more}",
+        f"compare it with `milepost spec example {kind}`; `milepost spec schema {kind}` says what is allowed",
+        problems,
+    )
+
+
+def _names(names: set[str]) -> str:
+    shown: list[str] = sorted(names)
+    more = f" and {len(shown) - NAMED_MAX} more" if len(shown) > NAMED_MAX else ""
+    return ", ".join(shown[:NAMED_MAX]) + more

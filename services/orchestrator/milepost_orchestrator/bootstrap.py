@@ -1,0 +1,174 @@
+"""Compose an orchestrator from its settings; nothing is connected before ``open_orchestrator``."""
+
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from milepost_runtime.bus.connection import BusConnection, connect
+from milepost_runtime.bus.event_log import JetStreamEventLog
+from milepost_runtime.bus.fleet import NatsFleet, NatsKindCatalogue
+from milepost_runtime.bus.signals import NatsSignals
+from milepost_runtime.bus.topology import ensure_topology
+from milepost_runtime.bus.work_queue import JetStreamWorkQueue
+from milepost_runtime.checkpoints.service import CheckpointService
+from milepost_runtime.checkpoints.spool import Spool
+from milepost_runtime.clock import SystemClock, random_id
+from milepost_runtime.errors import SettingsError
+from milepost_runtime.settings import BusSettings, StoreSettings
+from milepost_runtime.store.datasets import DatasetCatalogue
+from milepost_runtime.store.s3 import S3ArtifactStore
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from milepost_orchestrator.adapters.database import create_engine
+from milepost_orchestrator.adapters.durable_consumer import DurableConsumer
+from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
+from milepost_orchestrator.adapters.read_model import PostgresReadModel
+from milepost_orchestrator.adapters.readiness import ReadinessChecks
+from milepost_orchestrator.adapters.settings import DatabaseSettings
+from milepost_orchestrator.adapters.verdicts import VerdictPublisher
+from milepost_orchestrator.application.commands import CommandHandler
+from milepost_orchestrator.application.effects import Appender, Effects
+from milepost_orchestrator.application.entrance import CommandEntrance
+from milepost_orchestrator.application.operations import Operations
+from milepost_orchestrator.application.projector import Projector
+from milepost_orchestrator.application.queries import Queries
+from milepost_orchestrator.application.reactor import REACTOR_EVENTS, Reactor
+from milepost_orchestrator.application.registrar import REGISTRAR_EVENTS, Registrar
+from milepost_orchestrator.application.specs import SpecResolver
+from milepost_orchestrator.application.sweeper import Sweeper
+
+SWEEP_SECONDS = 10.0
+PARALLEL_MAX = 4
+VERIFIED_MAX = 100_000
+"""Digests that the registrar has read once and does not read again: segments that many checkpoints share."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestratorSettings:
+    """Where everything is, and how often it looks."""
+
+    bus: BusSettings
+    store: StoreSettings
+    database: DatabaseSettings
+    orchestrator_id: str
+    sweep_seconds: float = SWEEP_SECONDS
+
+    def __post_init__(self) -> None:
+        if self.sweep_seconds <= 0:
+            raise SettingsError(f"MILEPOST_SWEEP_SECONDS must be more than 0, not {self.sweep_seconds}")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read MILEPOST_NATS_URL, _PREFIX, _S3_*, _DATABASE_URL and _SWEEP_SECONDS."""
+        seconds = environment.get("MILEPOST_SWEEP_SECONDS", str(SWEEP_SECONDS))
+        try:
+            sweep_seconds = float(seconds)
+        except ValueError as error:
+            raise SettingsError(f"MILEPOST_SWEEP_SECONDS must be a number, not {seconds!r}") from error
+        return cls(
+            bus=BusSettings.from_environment(environment),
+            store=StoreSettings.from_environment(environment),
+            database=DatabaseSettings.from_environment(environment),
+            orchestrator_id=random_id("o")[:10],
+            sweep_seconds=sweep_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Orchestrator:
+    """Everything composed; its loops run for ever once they are started."""
+
+    settings: OrchestratorSettings
+    connection: BusConnection
+    engine: AsyncEngine
+    handler: CommandHandler
+    entrance: CommandEntrance
+    verdicts: VerdictPublisher
+    effects: Effects
+    reactor: DurableConsumer
+    registrar: DurableConsumer
+    projector: Projector
+    sweeper: Sweeper
+    queries: Queries
+    readiness: ReadinessChecks
+
+
+@asynccontextmanager
+async def open_orchestrator(settings: OrchestratorSettings) -> AsyncGenerator[Orchestrator]:
+    """Yield a composed orchestrator; connections are closed at the end.
+
+    The bus must answer; the database and the store may be away and are then waited for by those who need them.
+
+    Raises:
+        BusUnavailableError, BusPermissionError, TopologyError: the bus is away, or not as it must be.
+    """
+    async with AsyncExitStack() as resources:
+        connection = await connect(settings.bus, name=f"orchestrator {settings.orchestrator_id}")
+        resources.push_async_callback(connection.close)
+        await ensure_topology(connection, settings.bus)
+        engine = create_engine(settings.database)
+        resources.push_async_callback(engine.dispose)
+        store = S3ArtifactStore(settings.store)
+        resources.callback(store.close)
+        spool_directory = resources.enter_context(tempfile.TemporaryDirectory(prefix="milepost-o-"))
+        yield _compose(settings, connection, engine, store, Path(spool_directory))
+
+
+def _compose(
+    settings: OrchestratorSettings,
+    connection: BusConnection,
+    engine: AsyncEngine,
+    store: S3ArtifactStore,
+    spool_directory: Path,
+) -> Orchestrator:
+    event_log = JetStreamEventLog(connection, settings.bus)
+    signals = NatsSignals(connection, settings.bus)
+    work_queue = JetStreamWorkQueue(connection, settings.bus)
+    operations = Operations(event_log)
+    appender = Appender(event_log, SystemClock(), f"/orchestrator/{settings.orchestrator_id}")
+    effects = Effects(operations, appender, work_queue, signals)
+    specs = SpecResolver(NatsKindCatalogue(connection, settings.bus), DatasetCatalogue(store))
+    handler = CommandHandler(operations, appender, effects, specs, store)
+    service = CheckpointService(store, Spool(spool_directory), verified_max=VERIFIED_MAX)
+    read_model = PostgresReadModel(engine)
+    return Orchestrator(
+        settings=settings,
+        connection=connection,
+        engine=engine,
+        handler=handler,
+        entrance=CommandEntrance(handler),
+        verdicts=VerdictPublisher(connection, settings.bus),
+        effects=effects,
+        reactor=DurableConsumer(
+            connection,
+            settings.bus,
+            name="reactor",
+            events=REACTOR_EVENTS,
+            handle=Reactor(effects).handle,
+            parallel_max=PARALLEL_MAX,
+        ),
+        registrar=DurableConsumer(
+            connection,
+            settings.bus,
+            name="registrar",
+            events=REGISTRAR_EVENTS,
+            handle=Registrar(operations, appender, service).handle,
+            parallel_max=PARALLEL_MAX,
+        ),
+        projector=Projector(event_log, PostgresProjectionStore(engine)),
+        sweeper=Sweeper(
+            read_model,
+            operations,
+            appender,
+            effects,
+            work_queue,
+            signals,
+            interval_seconds=settings.sweep_seconds,
+        ),
+        queries=Queries(read_model, operations, NatsFleet(connection, settings.bus)),
+        readiness=ReadinessChecks(connection, settings.bus, engine, store),
+    )

@@ -1,0 +1,1 @@
+"""Decisions and folds: pure functions on frozen models."""

@@ -1,0 +1,322 @@
+"""The one fold: ``evolve(state, recorded) -> state``, total and pure.
+
+Every known event leads from every state to a state; a fact that comes too late or out of order changes nothing but
+the positions. An event of a type that is not known is an error, here and in whoever decodes it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias, assert_never
+
+from milepost_contracts import events
+from milepost_contracts.events import Event, Side
+from milepost_contracts.failures import Failure, FailureCode
+
+from milepost_orchestrator.domain.operation import (
+    Attempt,
+    AttemptOutcome,
+    Cancelled,
+    Cancelling,
+    Checkpoint,
+    CheckpointStatus,
+    Completed,
+    Facts,
+    Failed,
+    Operation,
+    Queued,
+    Running,
+    is_terminal,
+)
+
+_RunEvent: TypeAlias = (
+    events.Claimed
+    | events.Started
+    | events.StateSnapshot
+    | events.Cancelled
+    | events.Completed
+    | events.Failed
+    | events.Released
+    | events.AttemptLost
+)
+_SUPERSEDED = Failure(code=FailureCode.LEASE_LOST, message="another worker claimed the operation")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One event with its place in the log."""
+
+    sequence: int
+    operation_id: str
+    event: Event
+    event_id: str
+    time: datetime
+    causation_id: str | None = None
+    """Id of the command that led to it."""
+
+
+def fold(entries: Iterable[Recorded], state: Operation | None = None) -> Operation | None:
+    """Return the state after all of ``entries``; None when there is no operation."""
+    for entry in entries:
+        state = evolve(state, entry)
+    return state
+
+
+def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
+    """Return the state after one more event; None as long as nothing was requested."""
+    event = entry.event
+    if state is None:
+        return _requested(entry, event) if isinstance(event, events.Requested) else None
+    if isinstance(event, events.Progress):
+        return _progress(state, event, entry)
+    state = replace(state, facts=_position(state.facts, entry))
+    match event:
+        case events.Requested():
+            return state  # the first one counts
+        case events.CancelRequested():
+            return _cancel_requested(state, event)
+        case events.Resumed():
+            return replace(
+                state,
+                facts=replace(state.facts, child_id=event.child_id, child_checkpoint_id=event.checkpoint_id),
+            )
+        case events.CheckpointRecorded() | events.CheckpointRefused():
+            return replace(state, facts=_settle(state.facts, event, entry.time))
+        case (
+            events.Claimed()
+            | events.Started()
+            | events.StateSnapshot()
+            | events.Cancelled()
+            | events.Completed()
+            | events.Failed()
+            | events.Released()
+            | events.AttemptLost()
+        ):
+            return state if isinstance(state, Cancelled | Completed | Failed) else _run(state, event, entry)
+        case _:
+            assert_never(event)
+
+
+def _requested(entry: Recorded, event: events.Requested) -> Operation:
+    return Queued(
+        Facts(
+            operation_id=entry.operation_id,
+            requested=event,
+            requested_at=entry.time,
+            requested_sequence=entry.sequence,
+            requested_event_id=entry.event_id,
+            sequence=entry.sequence,
+            control_sequence=entry.sequence,
+            run_sequence=0,
+            unit=event.origin.unit if event.origin else 0,
+            commands={entry.causation_id: entry.event_id} if entry.causation_id else {},
+        )
+    )
+
+
+def _progress(state: Operation, event: events.Progress, entry: Recorded) -> Operation:
+    """By far the most frequent event: one copy of the facts, not several."""
+    if is_terminal(state):
+        return replace(state, facts=_position(state.facts, entry))
+    return replace(
+        state,
+        facts=replace(
+            state.facts,
+            sequence=entry.sequence,
+            run_sequence=entry.sequence,
+            unit=event.unit,
+            total_units=event.total_units,
+            units_per_second=event.units_per_second,
+        ),
+    )
+
+
+def _position(facts: Facts, entry: Recorded) -> Facts:
+    if entry.event.SIDE is Side.RUN:
+        return replace(facts, sequence=entry.sequence, run_sequence=entry.sequence)
+    commands = facts.commands
+    if entry.causation_id is not None and isinstance(entry.event, events.CancelRequested | events.Resumed):
+        commands = {**commands, entry.causation_id: entry.event_id}
+    return replace(facts, sequence=entry.sequence, control_sequence=entry.sequence, commands=commands)
+
+
+def _cancel_requested(state: Operation, event: events.CancelRequested) -> Operation:
+    match state:
+        case Queued(facts) | Running(facts):
+            return Cancelling(facts, event.reason, event.at_unit)
+        case Cancelling(facts, _, at_unit):
+            if stops_earlier(event.at_unit, at_unit):
+                return Cancelling(facts, event.reason, event.at_unit)
+            return state
+        case Cancelled() | Completed() | Failed():
+            return state
+        case _:
+            assert_never(state)
+
+
+def stops_earlier(at_unit: int | None, than: int | None) -> bool:
+    """Say whether stopping at the one (None: at once) comes before stopping at the other."""
+    if than is None:
+        return False
+    return at_unit is None or at_unit < than
+
+
+def _settle(
+    facts: Facts, event: events.CheckpointRecorded | events.CheckpointRefused, time: datetime
+) -> Facts:
+    checkpoint = facts.checkpoints.get(event.checkpoint_id)
+    if checkpoint is None or checkpoint.status is not CheckpointStatus.SAVED:
+        return facts
+    if isinstance(event, events.CheckpointRecorded):
+        settled = replace(
+            checkpoint,
+            status=CheckpointStatus.RECORDED,
+            settled_at=time,
+            manifest_key=event.manifest_key,
+            manifest_digest=event.manifest_digest,
+        )
+    else:
+        settled = replace(
+            checkpoint,
+            status=CheckpointStatus.REFUSED,
+            settled_at=time,
+            message=event.message,
+            problems=event.artifacts,
+        )
+    return replace(facts, checkpoints={**facts.checkpoints, event.checkpoint_id: settled})
+
+
+def _run(
+    state: Queued | Running | Cancelling,
+    event: _RunEvent,
+    entry: Recorded,
+) -> Operation:
+    facts, time = state.facts, entry.time
+    match event:
+        case events.Claimed():
+            return _owned(state, _claim(facts, event, time))
+        case events.Started():
+            return _owned(state, _start(facts, event, time))
+        case events.StateSnapshot():
+            return replace(state, facts=_snapshot(facts, event, entry))
+        case events.Released():
+            released = _end(
+                facts, event.attempt, AttemptOutcome.RELEASED, time, event.unit, reason=event.reason
+            )
+            return _unowned(state, replace(released, unit=event.unit))
+        case events.AttemptLost():
+            return _unowned(
+                state, _end(facts, event.attempt, AttemptOutcome.LOST, time, failure=event.failure)
+            )
+        case events.Cancelled():
+            ended = _end(
+                facts, event.attempt, AttemptOutcome.CANCELLED, time, event.unit, reason=event.reason
+            )
+            return Cancelled(_final(ended, event.unit), time, event.reason)
+        case events.Completed():
+            ended = _end(facts, event.attempt, AttemptOutcome.COMPLETED, time, event.unit)
+            return Completed(_final(ended, event.unit), time, event.artifacts, event.summary)
+        case events.Failed():
+            ended = _end(facts, event.attempt, AttemptOutcome.FAILED, time, event.unit, failure=event.failure)
+            return Failed(_final(ended, event.unit), time, event.failure)
+        case _:
+            assert_never(event)
+
+
+def _owned(state: Queued | Running | Cancelling, facts: Facts) -> Operation:
+    return replace(state, facts=facts) if isinstance(state, Cancelling) else Running(facts)
+
+
+def _unowned(state: Queued | Running | Cancelling, facts: Facts) -> Operation:
+    facts = replace(facts, units_per_second=None)
+    return replace(state, facts=facts) if isinstance(state, Cancelling) else Queued(facts)
+
+
+def _final(facts: Facts, unit: int) -> Facts:
+    return replace(facts, unit=unit, units_per_second=None)
+
+
+def _claim(facts: Facts, event: events.Claimed, time: datetime) -> Facts:
+    """A claim ends whatever attempt was open: its worker lost the operation without saying so."""
+    owner = facts.owner
+    if owner is not None and owner.attempt != event.attempt:
+        facts = _end(facts, owner.attempt, AttemptOutcome.LOST, time, failure=_SUPERSEDED)
+    attempt = Attempt(
+        attempt=event.attempt,
+        worker_id=event.worker_id,
+        host=event.host,
+        pid=event.pid,
+        lease_seconds=event.lease_seconds,
+        claimed_at=time,
+    )
+    return replace(_with_attempt(facts, attempt), units_per_second=None)
+
+
+def _start(facts: Facts, event: events.Started, time: datetime) -> Facts:
+    attempt = facts.attempts.get(event.attempt)
+    if attempt is not None:
+        started = replace(
+            attempt,
+            started_at=time,
+            start_unit=event.unit,
+            checkpoint_id=event.checkpoint_id,
+        )
+        facts = _with_attempt(facts, started)
+    return replace(
+        facts,
+        unit=event.unit,
+        total_units=event.total_units,
+        unit_name=event.unit_name,
+        started_at=facts.started_at or time,
+    )
+
+
+def _snapshot(facts: Facts, event: events.StateSnapshot, entry: Recorded) -> Facts:
+    facts = replace(
+        facts,
+        unit=max(facts.unit, event.unit),
+        total_units=event.total_units,
+    )
+    if event.checkpoint_id in facts.checkpoints:
+        return facts
+    checkpoint = Checkpoint(
+        checkpoint_id=event.checkpoint_id,
+        attempt=event.attempt,
+        unit=event.unit,
+        total_units=event.total_units,
+        reason=event.reason,
+        artifacts=event.artifacts,
+        fingerprint=event.fingerprint,
+        summary=event.summary,
+        saved_at=entry.time,
+        sequence=entry.sequence,
+    )
+    return replace(facts, checkpoints={**facts.checkpoints, event.checkpoint_id: checkpoint})
+
+
+def _end(
+    facts: Facts,
+    number: int,
+    outcome: AttemptOutcome,
+    time: datetime,
+    unit: int | None = None,
+    *,
+    failure: Failure | None = None,
+    reason: str | None = None,
+) -> Facts:
+    attempt = facts.attempts.get(number)
+    if attempt is None or attempt.outcome is not None:
+        return facts
+    ended = replace(
+        attempt,
+        ended_at=time,
+        outcome=outcome,
+        unit=facts.unit if unit is None else unit,
+        failure=failure,
+        reason=reason,
+    )
+    return _with_attempt(facts, ended)
+
+
+def _with_attempt(facts: Facts, attempt: Attempt) -> Facts:
+    return replace(facts, attempts={**facts.attempts, attempt.attempt: attempt})

@@ -1,0 +1,1 @@
+"""Bus, HTTP and the process."""

@@ -1,0 +1,60 @@
+"""Where HTTP listens, and who may come in: frozen, validated at construction, read at the edge."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from milepost_runtime.errors import SettingsError
+
+PORT_DEFAULT = 8080
+TOKEN_CHARACTERS_MIN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Address and token."""
+
+    host: str = "127.0.0.1"
+    port: int = PORT_DEFAULT
+    """0 for a free one."""
+    port_file: Path | None = None
+    """Where the port is written once it is open."""
+    token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise SettingsError(f"MILEPOST_HTTP_PORT must be 0 to 65535, not {self.port}")
+        if self.token is not None and len(self.token) < TOKEN_CHARACTERS_MIN:
+            raise SettingsError(f"MILEPOST_HTTP_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters")
+        if self.token is None and not self.on_loopback:
+            raise SettingsError(
+                f"MILEPOST_HTTP_HOST is {self.host}, which others can reach: set MILEPOST_HTTP_TOKEN, "
+                "or listen on 127.0.0.1"
+            )
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can come in."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False  # a name may stand for any address
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read MILEPOST_HTTP_HOST, _PORT, _PORT_FILE and _TOKEN."""
+        port = environment.get("MILEPOST_HTTP_PORT", str(PORT_DEFAULT))
+        if not port.isdecimal():
+            raise SettingsError(f"MILEPOST_HTTP_PORT must be a number, not {port!r}")
+        port_file = environment.get("MILEPOST_HTTP_PORT_FILE")
+        return cls(
+            host=environment.get("MILEPOST_HTTP_HOST", "127.0.0.1"),
+            port=int(port),
+            port_file=Path(port_file) if port_file else None,
+            token=environment.get("MILEPOST_HTTP_TOKEN") or None,
+        )

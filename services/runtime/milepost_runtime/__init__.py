@@ -1,0 +1,1 @@
+"""What every Milepost worker and service runs on: bus, event log, artifact store, checkpoints."""

@@ -1,0 +1,1 @@
+"""What runs beside the engine in the computing process: the bridge and the cancellation token."""

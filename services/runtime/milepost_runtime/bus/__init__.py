@@ -1,0 +1,1 @@
+"""NATS with JetStream: connection, topology, event log, work queue, fleet."""

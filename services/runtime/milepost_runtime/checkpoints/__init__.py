@@ -1,0 +1,1 @@
+"""Checkpoints: when to save, how bytes become durable, how they are found again."""

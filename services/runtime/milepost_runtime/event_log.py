@@ -1,0 +1,74 @@
+"""The event log as its users see it: a port, with one conformance suite for every adapter.
+
+States: an operation's events form two streams, *control* (written by orchestrators) and *run* (written by
+the worker that owns it). Authority: whoever appends names the last sequence it has seen of that side; if
+another writer was there first the append is refused with ``SequenceConflictError``, and that is how a
+replaced owner is fenced. Failures: an append whose answer was lost may be repeated with the same event id; it
+then returns the position of the first one and writes nothing.
+"""
+
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from milepost_contracts.envelope import Envelope
+from milepost_contracts.events import Event, Side
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One recorded event and its position."""
+
+    sequence: int
+    """Position in the JetStream stream, over all operations."""
+    operation_id: str
+    envelope: Envelope
+    event: Event
+
+
+class EventLog(Protocol):
+    """Append and read events."""
+
+    async def append(self, envelope: Envelope, event: type[Event], *, expected_sequence: int) -> int:
+        """Append one event to the operation ``envelope.subject`` and return its sequence.
+
+        ``expected_sequence`` is the sequence of the last event of the same operation and side, 0 for none.
+
+        Raises:
+            SequenceConflictError: someone else appended to that side first.
+            BusUnavailableError: no answer within the bounds; repeating with the same envelope is safe.
+        """
+        ...
+
+    async def read_operation(
+        self, operation_id: str, *, side: Side | None = None, without: Collection[type[Event]] = ()
+    ) -> list[LogEntry]:
+        """Return the events of one operation in order, none of the types in ``without``.
+
+        ``without`` is applied by the server, so leaving out progress keeps the cost independent of it.
+        """
+        ...
+
+    async def last_sequence(self, operation_id: str, side: Side) -> int:
+        """Return the sequence of the newest event of that side, 0 for none."""
+        ...
+
+    def read_range(self, first_sequence: int, last_sequence: int | None = None) -> AsyncIterator[LogEntry]:
+        """Yield events of all operations in order, to ``last_sequence`` or to the present end, then stop."""
+        ...
+
+    def tail(self, *, after_sequence: int = 0, operation_id: str | None = None) -> AsyncIterator[LogEntry]:
+        """Yield events after ``after_sequence`` in order and wait for more, for ever.
+
+        Heartbeats are watched and gaps detected; the reader goes on by itself after a lost connection.
+        """
+        ...
+
+    def tail_batches(
+        self, *, after_sequence: int = 0, entries_max: int = 500
+    ) -> AsyncIterator[list[LogEntry]]:
+        """Yield what ``tail`` yields for all operations, in batches of what is there already.
+
+        A batch is never empty and never held back to become fuller; for the projector.
+        """
+        ...

@@ -1,0 +1,69 @@
+"""Writing local files so that they are whole or absent, also after a kill or a power cut.
+
+The order is always: write under a temporary name, fsync the file, rename, fsync the directory. A rename is
+atomic on POSIX file systems; without the fsync before it the name can appear with bytes missing.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from milepost_runtime.clock import random_id
+
+
+def fsync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    if os.name == "nt":  # Windows cannot open a directory; its renames are journalled
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_file(path: Path) -> None:
+    """Make the bytes of a file that someone else has written durable."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(directory: Path) -> None:
+    """Create a directory and its missing parents, each name durable."""
+    missing: list[Path] = []
+    while not directory.is_dir():
+        missing.append(directory)
+        directory = directory.parent
+    for child in reversed(missing):
+        child.mkdir(exist_ok=True)
+        fsync_directory(child.parent)
+
+
+@contextmanager
+def replacing(path: Path, temporary: Path | None = None) -> Generator[BinaryIO]:
+    """Give a file to write to; on a clean exit it is ``path``, durable; on an error ``path`` is as before.
+
+    ``temporary`` must be in the same file system; by default a hidden name beside ``path``.
+    """
+    temporary = temporary or path.with_name(f".{random_id(path.name)}")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_directory(path.parent)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a small file, whole or not at all; an existing one is replaced."""
+    with replacing(path) as file:
+        file.write(content)

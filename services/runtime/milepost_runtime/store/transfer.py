@@ -1,0 +1,95 @@
+"""Moving an artifact's bytes with its digest checked on the way, the same for every store."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from milepost_contracts.artifacts import ArtifactReference
+
+from milepost_runtime.digests import FileDigest, RunningDigest
+from milepost_runtime.errors import ArtifactDamagedError, ArtifactMissingError
+from milepost_runtime.store.durable import replacing
+from milepost_runtime.store.port import ArtifactStore
+
+
+def receive(chunks: Iterable[bytes], reference: ArtifactReference, path: Path) -> None:
+    """Write ``chunks`` to ``path``, which appears only when they are the artifact's bytes.
+
+    Raises:
+        ArtifactDamagedError: digest or size differ.
+    """
+    with replacing(path) as file:
+        running = RunningDigest()
+        for chunk in chunks:
+            running.update(chunk)
+            _refuse_too_long(running, reference)
+            file.write(chunk)
+        compare(running.result(), reference)
+
+
+def holds(store: ArtifactStore, reference: ArtifactReference) -> bool:
+    """Say whether the store has the artifact, every byte right."""
+    if not store.exists(reference):
+        return False
+    try:
+        store.verify(reference)
+    except (ArtifactMissingError, ArtifactDamagedError):
+        return False
+    return True
+
+
+def check(chunks: Iterable[bytes], reference: ArtifactReference) -> None:
+    """Read ``chunks`` and compare them with the reference.
+
+    Raises:
+        ArtifactDamagedError: digest or size differ.
+    """
+    running = RunningDigest()
+    for chunk in chunks:
+        running.update(chunk)
+        _refuse_too_long(running, reference)
+    compare(running.result(), reference)
+
+
+def compare(found: FileDigest, reference: ArtifactReference) -> None:
+    """Refuse bytes that are not the artifact's.
+
+    Raises:
+        ArtifactDamagedError: digest or size differ.
+    """
+    if found.size_bytes != reference.size_bytes:
+        raise ArtifactDamagedError(
+            f"{reference.name}: {found.size_bytes} bytes instead of {reference.size_bytes}"
+        )
+    if found.digest != reference.digest:
+        raise ArtifactDamagedError(f"{reference.name}: the bytes are {found.digest}, not {reference.digest}")
+
+
+class VerifyingReader:
+    """A local file on its way out: reading fails at its end when it is not what was announced.
+
+    A file that changes between its hashing and its upload so never arrives under the wrong name: the last
+    read comes before the request that makes the object appear.
+    """
+
+    def __init__(self, file: BinaryIO, reference: ArtifactReference) -> None:
+        self._file = file
+        self._reference = reference
+        self._running = RunningDigest()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            ArtifactDamagedError: the file has changed.
+        """
+        chunk = self._file.read(size)
+        self._running.update(chunk)
+        if self._running.size_bytes >= self._reference.size_bytes or (not chunk and size != 0):
+            compare(self._running.result(), self._reference)
+        return chunk
+
+
+def _refuse_too_long(running: RunningDigest, reference: ArtifactReference) -> None:
+    if running.size_bytes > reference.size_bytes:
+        raise ArtifactDamagedError(f"{reference.name}: longer than its {reference.size_bytes} bytes")

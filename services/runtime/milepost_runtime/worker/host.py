@@ -1,0 +1,156 @@
+"""The worker host: fetches work, claims it, and sees each attempt through.
+
+States of a slot: warm child waiting -> work fetched -> claimed -> computing -> warm child waiting. Authority: the
+host owns leases, uploads and every word in the log; children only compute. Failures: a child that dies costs
+its attempt; a host that dies costs a lease; a host that is told to stop releases what it runs.
+"""
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import structlog
+from milepost_contracts.fleet import WorkerHeartbeat
+
+from milepost_runtime.clock import random_id
+from milepost_runtime.errors import BusUnavailableError
+from milepost_runtime.fleet import Fleet, KindCatalogue
+from milepost_runtime.work_queue import WorkItem, WorkQueue
+from milepost_runtime.worker.attempt import Attempt
+from milepost_runtime.worker.child_process import ChildPool, ChildProcess
+from milepost_runtime.worker.claims import ClaimedOperation, Claimer
+from milepost_runtime.worker.kind import WorkerKind
+from milepost_runtime.worker.ports import AttemptPorts
+from milepost_runtime.worker.preparation import OperationDirectories
+
+log = structlog.get_logger()
+FETCH_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostPorts:
+    """What the host itself works with, beside what its attempts need."""
+
+    work_queue: WorkQueue
+    fleet: Fleet
+    catalogue: KindCatalogue
+
+
+class WorkerHost:
+    """One worker of one kind; ``run`` until ``stop``."""
+
+    def __init__(self, kind: WorkerKind, ports: HostPorts, attempt_ports: AttemptPorts) -> None:
+        self._kind = kind
+        self._ports = ports
+        self._attempt_ports = attempt_ports
+        self._settings = attempt_ports.settings
+        self._claimer = Claimer(
+            attempt_ports.event_log,
+            attempt_ports.signals,
+            attempt_ports.clock,
+            attempt_ports.settings,
+            instance_id=random_id("host"),
+        )
+        self._pool = ChildPool(kind.name, start_grace_seconds=self._settings.start_grace_seconds)
+        self._stopping = asyncio.Event()
+        self._attempts: dict[str, Attempt] = {}
+        self._started_at = attempt_ports.clock.now()
+
+    async def run(self) -> None:
+        """Announce the kind, work until ``stop``, leave the fleet.
+
+        Raises:
+            ChildStartError: the kind cannot be loaded in a child; its last words are in the message.
+        """
+        await self._ports.catalogue.announce(self._kind.describe())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                heart = tasks.create_task(self._beat())
+                slots = [tasks.create_task(self._serve_slot()) for _ in range(self._settings.slots)]
+                await asyncio.wait(slots)
+                heart.cancel()
+        finally:
+            await self._pool.close()
+        await self._ports.fleet.leave(self._settings.worker_id)
+
+    async def stop(self) -> None:
+        """Fetch nothing more; release what runs, each with a checkpoint."""
+        self._stopping.set()
+        for attempt in list(self._attempts.values()):
+            await attempt.shut_down()
+
+    async def _serve_slot(self) -> None:
+        child: ChildProcess | None = None
+        while not self._stopping.is_set():
+            if child is None or not child.alive:
+                child = await self._pool.take()
+            item = await self._fetch()
+            if item is None:
+                continue
+            claimed = await self._claimer.claim(item)
+            if claimed is not None:
+                self._pool.warm()
+                await self._compute(claimed, child)
+                child = None
+        if child is not None:
+            await child.kill()
+
+    async def _compute(self, claimed: ClaimedOperation, child: ChildProcess) -> None:
+        operation_id = claimed.operation_id
+        directories = OperationDirectories(self._settings.directory / "operations" / operation_id)
+        attempt = Attempt(claimed, child, self._attempt_ports, directories)
+        self._attempts[operation_id] = attempt
+        try:
+            if self._stopping.is_set():
+                await attempt.shut_down()
+            await self._beat_once()
+            await attempt.run()
+        finally:
+            del self._attempts[operation_id]
+        await self._beat_once()
+
+    async def _fetch(self) -> WorkItem | None:
+        """Return one piece of work; None when there is none, or when the host is to stop."""
+        fetching = asyncio.create_task(
+            self._ports.work_queue.fetch(self._kind.name, timeout_seconds=FETCH_SECONDS)
+        )
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not fetching.done():
+            fetching.cancel()
+        try:
+            return await fetching
+        except asyncio.CancelledError:
+            return None
+        except BusUnavailableError as error:
+            log.warning("bus away", reason=str(error))
+            return None
+
+    # --- heartbeat --------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        while True:
+            await self._beat_once()
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+
+    async def _beat_once(self) -> None:
+        try:
+            await self._ports.fleet.beat(
+                WorkerHeartbeat(
+                    worker_id=self._settings.worker_id,
+                    kind=self._kind.name,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    slots=self._settings.slots,
+                    device="cpu",
+                    version=version("milepost-runtime"),
+                    operations=tuple(sorted(self._attempts)),
+                    started_at=self._started_at,
+                    seen_at=self._attempt_ports.clock.now(),
+                )
+            )
+        except BusUnavailableError as error:
+            log.warning("bus away", reason=str(error))

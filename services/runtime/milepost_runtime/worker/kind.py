@@ -1,0 +1,91 @@
+"""What a team writes to plug in a kind of work: a ``WorkerKind`` and its ``Job``.
+
+A kind is registered under the entry point group ``milepost.kinds``; nothing that arrives on the bus is ever
+imported or executed. ``describe`` runs in the host and must be cheap to import; everything heavy happens in
+``warm_up`` and ``create_job``, in the computing child.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from milepost_contracts.checkpoints import CheckpointPolicySpec
+from milepost_contracts.kinds import KindDescription
+from milepost_contracts.model import JsonObject
+
+from milepost_runtime.bridge.host import BridgeHost
+from milepost_runtime.checkpoints.data import LoadedCheckpoint
+
+ENTRY_POINT_GROUP = "milepost.kinds"
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What a job is made from."""
+
+    operation_id: str
+    spec: JsonObject
+    """Resolved and validated."""
+    inputs: Mapping[str, Path]
+    """Verified local files by artifact name (of ``Requested.inputs``) and again by digest."""
+    scratch_directory: Path
+    """The job's own; gone when the operation ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What a finished job leaves: files in the results directory, and a few numbers for people."""
+
+    files: Mapping[str, str]
+    """Media type by file name, in the directory given to ``write_results``."""
+    summary: JsonObject = field(default_factory=JsonObject)
+
+
+class Job(Protocol):
+    """One operation's computing, in the child process; made by ``WorkerKind.create_job``."""
+
+    total_units: int
+    unit_name: str
+    """What this job counts: ``bar``, ``epoch`` or ``step``."""
+    fingerprint: Mapping[str, str]
+    """What must be equal for a resumed run to be exact: code, engine, schema and data versions."""
+
+    def restore_from_checkpoint(self, checkpoint: LoadedCheckpoint) -> None:
+        """Put everything back; the run goes on with the unit after the checkpoint."""
+        ...
+
+    def run(self, host: BridgeHost) -> bool:
+        """Do units until all are done; return False when the bridge said stop before that.
+
+        Makes its own bridge with what ``host`` offers. An exception ends the operation as failed.
+        """
+        ...
+
+    def write_results(self, directory: Path) -> JobResult:
+        """Write the result files; called once, after ``run`` returned True."""
+        ...
+
+
+class WorkerKind(Protocol):
+    """One kind of work, as registered under ``milepost.kinds``."""
+
+    name: str
+    default_checkpoint_policy: CheckpointPolicySpec
+    """Used when neither the command nor the worker's settings say otherwise."""
+
+    def describe(self) -> KindDescription:
+        """Return what specs must look like; announced when the worker starts."""
+        ...
+
+    def warm_up(self) -> None:
+        """Do the heavy imports; called in a child that waits for its first operation."""
+        ...
+
+    def create_job(self, context: JobContext) -> Job:
+        """Build the job.
+
+        Raises:
+            ValueError: the spec or an input is unusable; the message goes to the user as it is.
+        """
+        ...

@@ -1,0 +1,119 @@
+"""Models over windows of rows: each returns one number for a sample."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from milepost_trainer.engine.data import generator_for
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Family and size."""
+
+    family: Literal["mlp", "lstm", "gru", "tcn"] = "mlp"
+    hidden_size: int = 64
+    layers: int = 2
+    dropout: float = 0.0
+    normalization: Literal["none", "batch", "layer"] = "none"
+
+
+class Perceptron(nn.Module):
+    """A multi-layer perceptron over the flattened window."""
+
+    def __init__(self, settings: ModelSettings, features: int, window: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Flatten()]
+        size = features * window
+        for _ in range(settings.layers):
+            layers += [
+                nn.Linear(size, settings.hidden_size),
+                _normalization(settings),
+                nn.ReLU(),
+                nn.Dropout(settings.dropout),
+            ]
+            size = settings.hidden_size
+        self.layers = nn.Sequential(*layers, nn.Linear(size, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return one number for each sample."""
+        output: Tensor = self.layers(inputs)
+        return output.squeeze(1)
+
+
+class Recurrent(nn.Module):
+    """LSTM or GRU; the last row's hidden values decide."""
+
+    def __init__(self, settings: ModelSettings, features: int) -> None:
+        super().__init__()
+        cell = nn.LSTM if settings.family == "lstm" else nn.GRU
+        self.cells = cell(
+            features,
+            settings.hidden_size,
+            settings.layers,
+            batch_first=True,
+            # With one layer torch has nothing between layers to drop, and warns.
+            dropout=settings.dropout if settings.layers > 1 else 0.0,
+        )
+        self.head = nn.Sequential(
+            _normalization(settings), nn.Dropout(settings.dropout), nn.Linear(settings.hidden_size, 1)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return one number for each sample."""
+        hidden: Tensor = self.cells(inputs)[0]
+        output: Tensor = self.head(hidden[:, -1])
+        return output.squeeze(1)
+
+
+class TemporalConvolution(nn.Module):
+    """Causal convolutions over the rows, each layer with twice the reach of the one before."""
+
+    KERNEL = 3
+
+    def __init__(self, settings: ModelSettings, features: int, window: int) -> None:
+        super().__init__()
+        self.reach: list[int] = []
+        self.convolutions = nn.ModuleList()
+        size = features
+        for layer in range(settings.layers):
+            # A reach beyond the window would see padding only.
+            dilation = min(2**layer, max(1, (window - 1) // (self.KERNEL - 1)))
+            self.reach.append(dilation * (self.KERNEL - 1))
+            self.convolutions.append(nn.Conv1d(size, settings.hidden_size, self.KERNEL, dilation=dilation))
+            size = settings.hidden_size
+        self.dropout = nn.Dropout(settings.dropout)
+        self.head = nn.Sequential(_normalization(settings), nn.Linear(settings.hidden_size, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return one number for each sample."""
+        values = inputs.transpose(1, 2)
+        for reach, convolution in zip(self.reach, self.convolutions, strict=True):
+            # Padding on the left only: a row sees itself and what came before.
+            values = self.dropout(functional.relu(convolution(functional.pad(values, (reach, 0)))))
+        output: Tensor = self.head(values[:, :, -1])
+        return output.squeeze(1)
+
+
+def build_model(settings: ModelSettings, *, features: int, window: int, seed: int) -> nn.Module:
+    """Return a model whose initial weights follow from the seed; nobody else's random numbers are touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(generator_for(seed, "weights").get_state())
+        if settings.family == "mlp":
+            return Perceptron(settings, features, window)
+        if settings.family == "tcn":
+            return TemporalConvolution(settings, features, window)
+        return Recurrent(settings, features)
+
+
+def _normalization(settings: ModelSettings) -> nn.Module:
+    match settings.normalization:
+        case "batch":
+            return nn.BatchNorm1d(settings.hidden_size)
+        case "layer":
+            return nn.LayerNorm(settings.hidden_size)
+        case "none":
+            return nn.Identity()

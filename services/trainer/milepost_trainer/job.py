@@ -1,0 +1,128 @@
+"""One training in the computing child: the pure engine, its bridge, and what a checkpoint puts back."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from milepost_contracts.messages import problems_of
+from milepost_contracts.model import JsonObject
+from milepost_contracts.specs.training import TrainingSpec
+from milepost_runtime.bridge.host import BridgeHost
+from milepost_runtime.checkpoints.data import LoadedCheckpoint
+from milepost_runtime.errors import CheckpointDamagedError, FingerprintMismatchError
+from milepost_runtime.worker.kind import JobContext, JobResult
+from pydantic import ValidationError
+
+from milepost_trainer.bridge import TrainingProgressBridge
+from milepost_trainer.engine.errors import StateMismatchError
+from milepost_trainer.engine.models import build_model
+from milepost_trainer.engine.trainer import ModelTrainer
+from milepost_trainer.fingerprint import differences, fingerprint_of
+from milepost_trainer.parquet import load_bars
+from milepost_trainer.preparation import Scaling, prepare
+from milepost_trainer.results import RESULT_FILES, write_results
+from milepost_trainer.specs import model_settings, training_settings
+from milepost_trainer.state_files import read_state
+
+
+class TrainingJob:
+    """Implements ``Job`` for trainings; the unit is an epoch, or an optimizer step when the spec says so."""
+
+    def __init__(
+        self,
+        trainer: ModelTrainer,
+        *,
+        spec: TrainingSpec,
+        scaling: Scaling,
+        fingerprint: Mapping[str, str],
+    ) -> None:
+        self._trainer = trainer
+        self._spec = spec
+        self._scaling = scaling
+        self.fingerprint: Mapping[str, str] = dict(fingerprint)
+        """What must be equal for a resumed run to be exact."""
+        self.total_units = trainer.total_units
+        """Fewer after a run that stopped early."""
+        self.unit_name: str = spec.unit
+
+    def restore_from_checkpoint(self, checkpoint: LoadedCheckpoint) -> None:
+        """Put weights, optimizer, best model, history and random state back; the run goes on with the next unit.
+
+        Raises:
+            FingerprintMismatchError: versions, data or settings are others; each is named.
+            CheckpointDamagedError: a file or a tensor is missing, or is not what it should be.
+        """
+        found = differences(dict(checkpoint.fingerprint), dict(self.fingerprint))
+        if found:
+            raise FingerprintMismatchError("; ".join(found))
+        try:
+            self._trainer.load_state_dict(read_state(checkpoint))
+        except StateMismatchError as error:
+            raise CheckpointDamagedError(error.detail) from error
+        if self._trainer.unit != checkpoint.unit:
+            raise CheckpointDamagedError(f"the state is of unit {self._trainer.unit}, not {checkpoint.unit}")
+
+    def run(self, host: BridgeHost) -> bool:
+        """Do units until all are done; False when the bridge said stop before that."""
+        trainer = self._trainer
+        with TrainingProgressBridge(host, fingerprint=self.fingerprint) as bridge:
+            going_on = bridge.start(trainer.unit, trainer.state_dict())
+            while going_on and not trainer.finished:
+                self._advance(bridge)
+                going_on = bridge.update_state(trainer.unit, trainer.state_dict(), trainer.metrics())
+        if going_on:
+            self.total_units = trainer.unit
+        return going_on
+
+    def write_results(self, directory: Path) -> JobResult:
+        """Write the result files."""
+        summary = write_results(self._trainer, self._spec, self._scaling, directory)
+        return JobResult(files=dict(RESULT_FILES), summary=summary)
+
+    def _advance(self, bridge: TrainingProgressBridge) -> None:
+        trainer = self._trainer
+        try:
+            trainer.advance(bridge.next_boundary(trainer.unit))
+        except Exception:
+            self._return_to_last_good_unit(bridge)
+            raise
+
+    def _return_to_last_good_unit(self, bridge: TrainingProgressBridge) -> None:
+        """The failure checkpoint must be of the last whole unit, which lies somewhere after the last boundary."""
+        trainer = self._trainer
+        last_good = trainer.unit
+        trainer.load_state_dict(bridge.state)
+        if last_good == bridge.unit:
+            return
+        try:
+            trainer.advance(last_good)
+        # Not repeatable (memory, say), so the last boundary must do. The first error is raised.
+        except Exception:  # noqa: BLE001
+            trainer.load_state_dict(bridge.state)
+            return
+        bridge.update_state(last_good, trainer.state_dict(), trainer.metrics())
+
+
+def create_training_job(context: JobContext) -> TrainingJob:
+    """Build the job of a spec.
+
+    Raises:
+        ValueError: the spec or the bars are unusable; every problem is named.
+    """
+    spec = _spec_of(context.spec)
+    digest = spec.data.digest
+    if digest is None or digest not in context.inputs:
+        raise ValueError(f"spec.data: the bars of {spec.data.name or digest} are not among the inputs")
+    prepared = prepare(load_bars(context.inputs[digest]), spec)
+    features = len(prepared.scaling.features)
+    model = build_model(model_settings(spec), features=features, window=spec.window, seed=spec.seed)
+    trainer = ModelTrainer(model, prepared.data, training_settings(spec))
+    fingerprint = fingerprint_of(spec, digest)
+    return TrainingJob(trainer, spec=spec, scaling=prepared.scaling, fingerprint=fingerprint)
+
+
+def _spec_of(content: JsonObject) -> TrainingSpec:
+    try:
+        return TrainingSpec.model_validate(content)
+    except ValidationError as error:
+        faults = problems_of(error, "spec")
+        raise ValueError("; ".join(f"{fault.field}: {fault.message}" for fault in faults)) from error

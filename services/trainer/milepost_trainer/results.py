@@ -1,0 +1,75 @@
+"""The result files of a finished training; the same training writes the same bytes."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from milepost_contracts.model import JsonObject
+from milepost_contracts.specs.training import TrainingSpec
+from milepost_runtime.digests import canonical_json
+
+from milepost_trainer.engine.evaluation import SCORE_NAMES
+from milepost_trainer.engine.state import MODEL
+from milepost_trainer.engine.trainer import ENGINE_VERSION, ModelTrainer
+from milepost_trainer.parquet import MEDIA_TYPE, write_table
+from milepost_trainer.preparation import Scaling
+from milepost_trainer.specs import task_of
+from milepost_trainer.state_files import TENSORS_MEDIA_TYPE, write_tensors
+
+RESULT_FILES = {
+    "model.safetensors": TENSORS_MEDIA_TYPE,
+    "last.safetensors": TENSORS_MEDIA_TYPE,
+    "model.json": "application/json",
+    "history.parquet": MEDIA_TYPE,
+    "metrics.json": "application/json",
+}
+"""The best model's weights, the last epoch's, what inference needs, all epochs, and the best model's figures."""
+
+
+def write_results(trainer: ModelTrainer, spec: TrainingSpec, scaling: Scaling, directory: Path) -> JsonObject:
+    """Write the result files and return the figures."""
+    write_tensors(trainer.best_weights(), directory / "model.safetensors")
+    write_tensors(trainer.state_dict().part(MODEL), directory / "last.safetensors")
+    (directory / "model.json").write_bytes(canonical_json(model_card(spec, scaling)))
+    write_table(history_columns(trainer, spec), directory / "history.parquet")
+    metrics = figures(trainer, spec)
+    (directory / "metrics.json").write_bytes(canonical_json(metrics))
+    return metrics
+
+
+def history_columns(trainer: ModelTrainer, spec: TrainingSpec) -> dict[str, list[float]]:
+    """Return the history by column, in an order of its own: entries that went through JSON have theirs sorted."""
+    score = f"validation_{SCORE_NAMES[task_of(spec)]}"
+    names = ("epoch", "learning_rate", "train_loss", "validation_loss", score)
+    history = trainer.history
+    return {name: [entry[name] for entry in history] for name in names}
+
+
+def model_card(spec: TrainingSpec, scaling: Scaling) -> JsonObject:
+    """Return enough to load the weights and to make their inputs, for inference alone."""
+    content = spec.model_dump(mode="json")
+    return {
+        "architecture": content["model"],
+        "window": spec.window,
+        "features": content["features"],
+        "scaling": scaling.as_json(),
+        "label": {"name": spec.label, "horizon": spec.horizon},
+        "data": content["data"]["digest"],
+        "versions": {"engine": ENGINE_VERSION, "torch": torch.__version__},
+    }
+
+
+def figures(trainer: ModelTrainer, spec: TrainingSpec) -> JsonObject:
+    """Return the best model's figures on the validation and test parts."""
+    score = SCORE_NAMES[task_of(spec)]
+    parts: JsonObject = {}
+    for name, found in trainer.evaluate_best().items():
+        values = asdict(found)
+        values[score] = values.pop("score")
+        parts[name] = values
+    return {
+        "epochs": len(trainer.history),
+        "best_epoch": trainer.best_epoch,
+        "stopped_early": trainer.stopped_early,
+        **parts,
+    }

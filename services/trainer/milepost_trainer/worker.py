@@ -1,0 +1,48 @@
+"""The kind ``training``, as workers find it by entry point; cheap to import, torch comes with the job."""
+
+from importlib import import_module
+
+from milepost_contracts.checkpoints import CheckpointPolicySpec
+from milepost_contracts.kinds import KindDescription
+from milepost_contracts.specs.training import TrainingSpec
+from milepost_runtime.worker.kind import Job, JobContext
+
+
+class TrainingKind:
+    """Implements ``WorkerKind``; the unit is an epoch."""
+
+    name = "training"
+    default_checkpoint_policy = CheckpointPolicySpec(every_units=10, every_seconds=300.0)
+    """Whatever comes first: slow epochs must not cost hours when a machine is lost."""
+
+    def describe(self) -> KindDescription:
+        """Return the schema of specs."""
+        return KindDescription(
+            kind=self.name,
+            unit_name="epoch",
+            spec_schema=TrainingSpec.model_json_schema(),
+            dataset_fields=("data",),
+            example={
+                "data": {"name": "aapl"},
+                "label": "direction",
+                "horizon": 5,
+                "model": {"family": "lstm", "hidden_size": 64, "layers": 2},
+                "optimizer": {"name": "adamw", "learning_rate": 0.001},
+                "scheduler": {"name": "cosine"},
+                "early_stopping": {"patience": 20},
+                "epochs": 100,
+            },
+        )
+
+    def warm_up(self) -> None:
+        """Import torch ahead of the first operation, and what its deterministic mode imports (over a second)."""
+        import_module("milepost_trainer.job")
+        surroundings = import_module("milepost_trainer.engine.surroundings").Surroundings
+        with surroundings(seed=0, threads=1, deterministic=True).entered():
+            pass
+
+    def create_job(self, context: JobContext) -> Job:
+        """Build the job; a ValueError names everything that is unusable."""
+        from milepost_trainer.job import create_training_job  # noqa: PLC0415 - the host must not load it
+
+        return create_training_job(context)

@@ -1,0 +1,132 @@
+"""Bars a second of the engine alone, and what the parts around it cost.
+
+Run it alone: ``python -m tests.benchmarks.bench_backtester``. Figures are the best of a few runs.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from milepost_backtester.engine.backtesting_engine import BacktestingEngine
+from milepost_backtester.engine.bars import Bars
+from milepost_backtester.market_data import SCHEMA, load_bars
+from milepost_backtester.parquet import write_table
+from milepost_backtester.results import write_results
+from milepost_backtester.segments import SegmentedLogs
+from milepost_backtester.strategies.sma_cross import SmaCross
+from milepost_contracts.specs.backtest import SmaCrossParameters
+
+Row = tuple[str, float, str]
+
+SIZES = (10_000, 100_000, 1_000_000)
+REPEATS = 3
+CASH, COMMISSION = 10_000_000.0, 0.001
+
+
+def measure() -> list[Row]:
+    """Return what was measured."""
+    rows: list[Row] = []
+    for size in SIZES:
+        bars = _bars(size)
+        rows.append((f"engine, SMA 10/30, {size:,} bars", _rate(bars, _sma), "bars/s"))
+    bars = _bars(SIZES[-1])
+    rows.append((f"engine without a decision, {len(bars):,} bars", _rate(bars, Idle), "bars/s"))
+    rows.append(
+        (
+            f"one read of a list and a sum, {len(bars):,} bars",
+            len(bars) / _best(lambda: _floor(bars)),
+            "bars/s",
+        )
+    )
+    rows.extend(_around(bars))
+    return rows
+
+
+class Idle:
+    """Does nothing: what is left is the engine."""
+
+    def on_bar(self, bar: object, broker: object) -> None:
+        """Look away."""
+
+    def state_dict(self) -> dict[str, object]:
+        return {}
+
+    def load_state_dict(self, state: object) -> None:
+        """There is none."""
+
+
+def _sma() -> SmaCross:
+    return SmaCross(SmaCrossParameters(fast=10, slow=30))
+
+
+def _engine(bars: Bars, make_strategy: Callable[[], object]) -> BacktestingEngine:
+    return BacktestingEngine(bars, make_strategy(), initial_cash=CASH, commission_rate=COMMISSION)
+
+
+def _rate(bars: Bars, make_strategy: Callable[[], object]) -> float:
+    return len(bars) / _best(lambda: _engine(bars, make_strategy).advance())
+
+
+def _floor(bars: Bars) -> float:
+    """What plain Python cannot do without: one pass over the closes."""
+    total = 0.0
+    for close in bars.close.tolist():
+        total += close
+    return total
+
+
+def _around(bars: Bars) -> list[Row]:
+    engine = _engine(bars, _sma)
+    engine.advance()
+    lengths = {"equity": len(bars), "fills": len(engine.fills), "trades": len(engine.trades)}
+    with tempfile.TemporaryDirectory(prefix="milepost-bench-") as name:
+        directory = Path(name)
+        data = directory / "bars.parquet"
+        write_table({column: getattr(bars, column) for column in SCHEMA.names}, SCHEMA, data)
+        load = len(bars) / _best(lambda: load_bars(data))
+        results = _best(lambda: write_results(engine, directory, initial_cash=CASH))
+
+    state = _best(lambda: [engine.state_dict() for _ in range(1000)]) / 1000
+    plan = _best(lambda: SegmentedLogs().plan(engine.logs, lengths))
+    return [
+        ("load and check canonical Parquet", load, "bars/s"),
+        ("copy of the state at a boundary", state * 1e6, "us"),
+        (f"copy of all {len(bars):,} bars' logs for a checkpoint", plan * 1e3, "ms"),
+        (f"write the result files of {len(bars):,} bars", results * 1e3, "ms"),
+    ]
+
+
+def _best(work: Callable[[], object]) -> float:
+    taken: list[float] = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+def _bars(count: int) -> Bars:
+    """A random walk in cents."""
+    generator = np.random.default_rng(1)
+    closes = np.round(100 + np.abs(np.cumsum(generator.normal(0, 0.05, count))), 2)
+    opens = np.concatenate(([closes[0]], closes[:-1]))
+    return Bars(
+        np.arange(count, dtype=np.int64) * 60 * 10**9,
+        opens,
+        np.maximum(opens, closes) + 0.02,
+        np.minimum(opens, closes) - 0.02,
+        closes,
+        np.full(count, 1000.0),
+    )
+
+
+def main() -> None:
+    """Print the figures."""
+    for name, value, unit in measure():
+        print(f"{name:55} {value:14,.1f} {unit}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Checking and resolving specs: every problem at once, defaults, pinned datasets."""
+
+import pytest
+from milepost_contracts.failures import RejectionCode
+from milepost_contracts.kinds import KindDescription
+from milepost_orchestrator.application.json_schemas import problems_with, with_defaults
+from milepost_orchestrator.application.specs import ResolvedSpec
+from milepost_orchestrator.domain.decisions import Rejection
+
+from tests.orchestrator.workshop import Workshop, dataset
+
+pytestmark = pytest.mark.unit
+
+
+def fields(rejection: object) -> list[str]:
+    assert isinstance(rejection, Rejection), rejection
+    return [problem.field for problem in rejection.problems]
+
+
+async def test_backtest_is_known_without_any_worker(workshop: Workshop) -> None:
+    """A built-in kind is resolved with all defaults, its dataset pinned by digest and listed as input."""
+    found = await workshop.specs.resolve("backtest", {"data": {"name": "aapl"}})
+    assert isinstance(found, ResolvedSpec)
+    assert found.spec["data"] == {"name": "aapl", "digest": dataset().artifact.digest}
+    assert found.spec["commission_rate"] == 0.001
+    assert found.spec["strategy"] == {
+        "name": "sma-cross",
+        "parameters": {"fast": 10, "slow": 30, "quantity": 100.0, "allow_short": False},
+    }
+    assert found.inputs == (dataset().artifact,)
+
+
+async def test_training_is_known_without_any_worker(workshop: Workshop) -> None:
+    """The other built-in kind too."""
+    found = await workshop.specs.resolve("training", {"data": {"digest": dataset().artifact.digest}})
+    assert isinstance(found, ResolvedSpec)
+    assert found.spec["data"]["name"] == "aapl"
+
+
+async def test_every_problem_is_named_at_once(workshop: Workshop) -> None:
+    """Unknown fields, wrong values, impossible parameters and a missing dataset come in one answer."""
+    spec = {
+        "data": {"name": "nowhere"},
+        "strategy": {"parameters": {"fast": 50, "colour": "red"}},
+        "initial_cash": -5,
+        "comission_rate": 0.1,
+    }
+    found = await workshop.specs.resolve("backtest", spec)
+    assert set(fields(found)) == {
+        "spec.initial_cash",
+        "spec.comission_rate",
+        "spec.strategy.parameters.colour",
+        "spec.strategy.parameters.slow",
+        "spec.data",
+    }
+    assert found.code is RejectionCode.INVALID_SPEC
+    assert "(and 4 more)" in found.message
+
+
+async def test_impossible_parameters_are_refused(workshop: Workshop) -> None:
+    """A fast average that is slower than the slow one is named in words."""
+    spec = {"data": {"name": "aapl"}, "strategy": {"parameters": {"fast": 50, "slow": 20}}}
+    found = await workshop.specs.resolve("backtest", spec)
+    assert fields(found) == ["spec.strategy.parameters.slow"]
+    assert "fast (50) must be smaller than slow (20)" in found.message
+
+
+async def test_unknown_strategy_is_refused_with_the_known_ones(workshop: Workshop) -> None:
+    """The known names are built-in and announced ones together."""
+    await workshop.kinds.announce(
+        KindDescription(
+            kind="backtest",
+            unit_name="bar",
+            spec_schema={},
+            parts={"strategy": {"mean-reversion": {"type": "object"}}},
+            dataset_fields=("data",),
+        )
+    )
+    spec = {"data": {"name": "aapl"}, "strategy": {"name": "crystal-ball"}}
+    found = await workshop.specs.resolve("backtest", spec)
+    assert fields(found) == ["spec.strategy.name"]
+    assert "mean-reversion, sma-cross" in found.message
+
+
+async def test_announced_strategy_is_checked_by_its_schema(workshop: Workshop) -> None:
+    """A team's strategy gets its defaults and its refusals from what its worker announced."""
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"window": {"type": "integer", "default": 5}, "edge": {"type": "number"}},
+    }
+    await workshop.kinds.announce(
+        KindDescription(
+            kind="backtest",
+            unit_name="bar",
+            spec_schema={},
+            parts={"strategy": {"edge": schema}},
+            dataset_fields=("data",),
+        )
+    )
+    good = {"data": {"name": "aapl"}, "strategy": {"name": "edge", "parameters": {"edge": 0.5}}}
+    found = await workshop.specs.resolve("backtest", good)
+    assert found.spec["strategy"]["parameters"] == {"window": 5, "edge": 0.5}
+    bad = {"data": {"name": "aapl"}, "strategy": {"name": "edge", "parameters": {"window": "x", "y": 1}}}
+    assert set(fields(await workshop.specs.resolve("backtest", bad))) == {
+        "spec.strategy.parameters",
+        "spec.strategy.parameters.window",
+    }
+
+
+async def test_unknown_kind_is_refused_with_the_known_ones(workshop: Workshop) -> None:
+    """Announced and built-in kinds are named."""
+    found = await workshop.specs.resolve("astrology", {})
+    assert found.code is RejectionCode.UNKNOWN_KIND
+    assert "backtest, counter, training" in found.fix
+
+
+async def test_unknown_dataset_is_refused_with_the_known_ones(workshop: Workshop) -> None:
+    """The datasets there are and the command to add one are named."""
+    found = await workshop.specs.resolve("backtest", {"data": {"name": "nowhere"}})
+    assert found.code is RejectionCode.UNKNOWN_DATASET
+    assert "aapl" in found.fix
+    assert "milepost data add" in found.fix
+
+
+async def test_digest_wins_over_the_name(workshop: Workshop) -> None:
+    """Exact bytes are taken although the name stands for others by now."""
+    old = dataset("aapl", b"old bars")
+    workshop.datasets.entries["old"] = old
+    reference = {"name": "aapl", "digest": old.artifact.digest}
+    found = await workshop.specs.resolve("backtest", {"data": reference})
+    assert found.inputs == (old.artifact,)
+
+
+async def test_announced_kind_is_checked_by_its_schema(workshop: Workshop) -> None:
+    """Defaults are filled in, and all faults are named with their paths."""
+    found = await workshop.specs.resolve("counter", {"units": 3})
+    assert found == ResolvedSpec({"units": 3, "seconds": 0.5}, ())
+    bad = await workshop.specs.resolve("counter", {"seconds": "x", "z": 1})
+    assert len(bad.problems) == 3
+    assert "spec.seconds" in fields(bad)
+
+
+def test_defaults_of_nested_objects_and_references() -> None:
+    """Defaults are found through local references, and what is given is kept."""
+    schema = {
+        "$defs": {"Model": {"type": "object", "properties": {"size": {"default": 64}, "kind": {}}}},
+        "properties": {"model": {"$ref": "#/$defs/Model"}, "other": {"$ref": "#/$defs/Model", "default": {}}},
+    }
+    filled = with_defaults(schema, {"model": {"kind": "a"}})
+    assert filled == {"model": {"kind": "a", "size": 64}, "other": {"size": 64}}
+
+
+def test_schema_that_refers_to_an_address_is_never_fetched() -> None:
+    """A remote reference is a problem of the schema, told like any other."""
+    problems = problems_with({"$ref": "http://127.0.0.1:9/x.json"}, {}, "spec")
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "nonsense"}, {"$ref": "#"}, {"properties": {"a": {"pattern": "("}}}]
+)
+def test_wrong_schema_is_a_problem_and_no_crash(schema: dict) -> None:
+    """A worker that announces nonsense does not take the orchestrator down."""
+    (problem,) = problems_with(schema, {"a": "b"}, "spec")
+    assert "the schema that the worker announced is wrong" in problem.message

@@ -1,0 +1,141 @@
+"""An orchestrator's application over doubles: no server, no loop of its own."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from milepost_contracts.commands import CancelOperation, Command, ResumeOperation, StartOperation
+from milepost_contracts.datasets import Dataset
+from milepost_contracts.events import Event
+from milepost_contracts.kinds import KindDescription
+from milepost_contracts.messages import envelop_event
+from milepost_orchestrator.application.commands import Answer, CommandHandler, Sender
+from milepost_orchestrator.application.effects import Appender, Effects
+from milepost_orchestrator.application.operations import Operations
+from milepost_orchestrator.application.reactor import Reactor
+from milepost_orchestrator.application.registrar import Registrar
+from milepost_orchestrator.application.specs import SpecResolver
+from milepost_orchestrator.domain.operation import Operation
+from milepost_runtime.checkpoints.service import CheckpointService
+from milepost_runtime.checkpoints.spool import Spool
+from milepost_runtime.clock import random_id
+from milepost_runtime.event_log import LogEntry
+from milepost_runtime.store.directory import DirectoryArtifactStore
+from milepost_runtime.testing.clock import FixedClock
+from milepost_runtime.testing.event_log import MemoryEventLog
+from milepost_runtime.testing.fleet import MemoryKindCatalogue
+from milepost_runtime.testing.signals import MemorySignals
+from milepost_runtime.testing.work_queue import MemoryWorkQueue
+from milepost_runtime.work_queue import WorkKey
+
+from tests.orchestrator.stories import EPOCH, STATE, artifact
+
+COUNTER = KindDescription(
+    kind="counter",
+    unit_name="step",
+    spec_schema={
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["units"],
+        "properties": {"units": {"type": "integer"}, "seconds": {"type": "number", "default": 0.5}},
+    },
+)
+
+
+def dataset(name: str = "aapl", content: bytes = b"bars") -> Dataset:
+    return Dataset(
+        name=name,
+        artifact=artifact(content, f"{name}.parquet"),
+        rows=10,
+        first=EPOCH,
+        last=EPOCH,
+        added_at=EPOCH,
+    )
+
+
+@dataclass
+class MemoryDatasets:
+    """Implements ``Datasets``."""
+
+    entries: dict[str, Dataset] = field(default_factory=dict)
+
+    def get(self, name: str) -> Dataset | None:
+        return self.entries.get(name)
+
+    def by_digest(self, digest: str) -> Dataset | None:
+        return next((each for each in self.entries.values() if each.artifact.digest == digest), None)
+
+    def list(self) -> list[Dataset]:
+        return [self.entries[name] for name in sorted(self.entries)]
+
+
+class Workshop:
+    """Everything composed, with its doubles at hand."""
+
+    def __init__(self, directory: Path, event_log: MemoryEventLog | None = None) -> None:
+        self.event_log = event_log or MemoryEventLog()
+        self.work_queue = MemoryWorkQueue()
+        self.signals = MemorySignals()
+        self.kinds = MemoryKindCatalogue()
+        self.datasets = MemoryDatasets({"aapl": dataset()})
+        self.store = DirectoryArtifactStore(directory / "store")
+        self.operations = Operations(self.event_log)
+        self.appender = Appender(self.event_log, FixedClock(), "/orchestrator/o-1")
+        self.effects = Effects(self.operations, self.appender, self.work_queue, self.signals)
+        self.specs = SpecResolver(self.kinds, self.datasets)
+        self.handler = CommandHandler(self.operations, self.appender, self.effects, self.specs, self.store)
+        self.reactor = Reactor(self.effects)
+        self.registrar = Registrar(
+            self.operations, self.appender, CheckpointService(self.store, Spool(directory / "spool"))
+        )
+        self._directory = directory
+
+    async def open(self) -> "Workshop":
+        await self.kinds.announce(COUNTER)
+        return self
+
+    def keep_state(self, content: bytes = STATE) -> None:
+        """Put the artifact of ``stories.snapshot`` into the store."""
+        path = self._directory / "state.json"
+        path.write_bytes(content)
+        self.store.put_file(path, name="state.json", media_type="application/json")
+
+    async def send(self, command: Command, command_id: str | None = None) -> Answer:
+        return await self.handler.handle(command, Sender(command_id or random_id("cmd"), "/test"))
+
+    async def start(self, command_id: str | None = None, **fields: object) -> Answer:
+        values = {"kind": "counter", "spec": {"units": 100}, **fields}
+        return await self.send(StartOperation.model_validate(values), command_id)
+
+    async def cancel(self, operation_id: str, command_id: str | None = None, **fields: object) -> Answer:
+        command = CancelOperation.model_validate({"operation_id": operation_id, **fields})
+        return await self.send(command, command_id)
+
+    async def resume(self, operation_id: str, command_id: str | None = None, **fields: object) -> Answer:
+        command = ResumeOperation.model_validate({"operation_id": operation_id, **fields})
+        return await self.send(command, command_id)
+
+    async def happen(self, operation_id: str, *events: Event) -> LogEntry:
+        """Append events as a worker would; return the last."""
+        for event in events:
+            envelope = envelop_event(
+                event,
+                event_id=random_id("ev"),
+                operation_id=operation_id,
+                source="/worker/w-1",
+                time=EPOCH,
+            )
+            last = await self.event_log.last_sequence(operation_id, event.SIDE)
+            await self.event_log.append(envelope, type(event), expected_sequence=last)
+        return self.event_log.entries[-1]
+
+    async def state(self, operation_id: str) -> Operation:
+        state = await self.operations.load(operation_id)
+        assert state is not None
+        return state
+
+    async def has_work(self, operation_id: str) -> bool:
+        return await self.work_queue.contains(WorkKey("counter", "default", operation_id))
+
+    def events(self, operation_id: str, *types: type[Event]) -> list[Event]:
+        found = [entry.event for entry in self.event_log.entries if entry.operation_id == operation_id]
+        return [event for event in found if not types or isinstance(event, types)]

@@ -1,0 +1,154 @@
+"""The spool: staged checkpoints are whole or absent."""
+
+import json
+
+import pytest
+from milepost_contracts.artifacts import ArtifactReference
+from milepost_contracts.checkpoints import CheckpointReason
+from milepost_runtime.checkpoints.data import CheckpointData, FileWriter
+from milepost_runtime.checkpoints.spool import INDEX_FILE, Spool
+from milepost_runtime.digests import digest_of_bytes
+from milepost_runtime.errors import CheckpointDamagedError, CheckpointNotFoundError
+
+from tests.runtime_checkpoints.samples import data_at, state_at, trades_at
+
+pytestmark = pytest.mark.unit
+
+
+class FullDisk(FileWriter):
+    def write(self, path):
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return Spool(tmp_path / "spool")
+
+
+def stage(spool, unit=10, name="000001", data=None):
+    return spool.stage("op-1", name, data or data_at(unit), reason=CheckpointReason.PERIODIC, total_units=100)
+
+
+def everything(spool, tmp_path):
+    return sorted(path.name for path in (tmp_path / "spool" / "op-1").iterdir())
+
+
+def test_staged_checkpoint_comes_back(spool):
+    """What was staged is what another process loads, files and all."""
+    staged = stage(spool)
+    assert Spool(staged.directory.parent.parent).load(staged.directory) == staged
+    assert json.loads((staged.directory / "state.json").read_bytes()) == state_at(10)
+    assert (staged.directory / "trades.parquet").read_bytes() == trades_at(10)
+    assert [file.name for file in staged.files] == ["state.json", "trades.parquet", "equity.parquet"]
+    assert staged.files[1].digest == digest_of_bytes(trades_at(10))
+    assert [file.media_type for file in staged.files[:2]] == [
+        "application/json",
+        "application/vnd.apache.parquet",
+    ]
+    assert (staged.unit, staged.total_units, staged.reason) == (10, 100, CheckpointReason.PERIODIC)
+    assert dict(staged.fingerprint) == dict(data_at(10).fingerprint)
+    assert staged.summary == data_at(10).summary
+
+
+def test_kept_artifacts_are_listed_and_not_copied(spool):
+    """Artifacts of earlier checkpoints stay references."""
+    kept = ArtifactReference(name="trades-000.parquet", digest=digest_of_bytes(b"x"), size_bytes=1)
+    staged = stage(spool, data=CheckpointData(unit=3, state={}, kept=(kept,)))
+    assert staged.kept == (kept,)
+    assert spool.load(staged.directory).kept == (kept,)
+    assert not (staged.directory / kept.name).exists()
+
+
+def test_pending_lists_complete_ones_in_order(spool, tmp_path):
+    """Only whole checkpoints are pending, by name."""
+    second, first = stage(spool, 20, "000002"), stage(spool, 10, "000001")
+    (tmp_path / "spool" / "op-1" / ".000003-torn").mkdir()
+    assert spool.pending("op-1") == (first.directory, second.directory)
+    assert spool.pending("op-2") == ()
+    assert spool.directory("op-1", "000002") == second.directory
+
+
+def test_discard(spool, tmp_path):
+    """A discarded checkpoint is gone, and discarding it again is no error."""
+    staged = stage(spool)
+    spool.discard(staged.directory)
+    spool.discard(staged.directory)
+    assert everything(spool, tmp_path) == []
+    with pytest.raises(CheckpointNotFoundError):
+        spool.load(staged.directory)
+
+
+def test_staging_again_replaces(spool, tmp_path):
+    """A checkpoint of the same name is replaced whole."""
+    stage(spool, 10)
+    staged = stage(spool, 20)
+    assert spool.load(staged.directory).unit == 20
+    assert everything(spool, tmp_path) == ["000001"]
+
+
+def test_torn_directories_are_removed(spool, tmp_path):
+    """What a killed process left half written goes, what is whole stays."""
+    staged = stage(spool)
+    torn = tmp_path / "spool" / "op-1" / ".000002-abc"
+    torn.mkdir()
+    (torn / "state.json").write_bytes(b"{")
+    assert spool.remove_torn() == 1
+    assert everything(spool, tmp_path) == ["000001"]
+    assert spool.load(staged.directory) == staged
+
+
+def test_failing_writer_leaves_the_earlier_checkpoint(spool, tmp_path):
+    """A full disk raises as it is, leaves nothing behind, and the good checkpoint stays."""
+    good = stage(spool)
+    with pytest.raises(OSError, match="No space left"):
+        stage(spool, name="000002", data=CheckpointData(unit=20, state={}, files={"a.bin": FullDisk()}))
+    assert everything(spool, tmp_path) == ["000001"]
+    assert spool.load(good.directory) == good
+
+
+def test_state_that_json_cannot_hold_is_refused(spool, tmp_path):
+    """A NaN in the state is refused with its path, and nothing is staged."""
+    with pytest.raises(ValueError, match=r"\$\.equity\[0\]"):
+        stage(spool, data=CheckpointData(unit=1, state={"equity": [float("nan")]}))
+    assert everything(spool, tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["state.json", "checkpoint.json", "../x", "a/b", ".hidden", ""])
+def test_unusable_file_names(spool, name):
+    """A name that is taken or leads elsewhere is refused before anything is written."""
+    with pytest.raises(ValueError, match="artifact"):
+        stage(spool, data=CheckpointData(unit=1, state={}, files={name: FullDisk()}))
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", ".x"])
+def test_unusable_ids(spool, name):
+    """Ids are plain tokens: no path can be made of them."""
+    with pytest.raises(ValueError, match="not an id"):
+        stage(spool, name=name)
+    with pytest.raises(ValueError, match="not an id"):
+        spool.pending(name)
+
+
+def test_every_damaged_file_is_named(spool):
+    """Loading names each file that is missing, truncated or changed."""
+    staged = stage(spool)
+    (staged.directory / "state.json").unlink()
+    (staged.directory / "trades.parquet").write_bytes(trades_at(10)[:-1])
+    (staged.directory / "equity.parquet").write_bytes(b"\x00" + trades_at(11)[1:])
+    with pytest.raises(CheckpointDamagedError) as caught:
+        spool.load(staged.directory)
+    assert [problem.field for problem in caught.value.problems] == [
+        "state.json",
+        "trades.parquet",
+        "equity.parquet",
+    ]
+
+
+@pytest.mark.parametrize("index", [b"", b"{", b'{"unit":1}', b"\x00\xff"])
+def test_damaged_index(spool, index):
+    """An index that cannot be read is damage, named as such."""
+    staged = stage(spool)
+    (staged.directory / INDEX_FILE).write_bytes(index)
+    with pytest.raises(CheckpointDamagedError, match="index"):
+        spool.load(staged.directory)
