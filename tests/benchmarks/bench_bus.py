@@ -17,7 +17,8 @@ from milepost_runtime.bus.connection import BusConnection, connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.bus.pull import StreamReader
 from milepost_runtime.bus.signals import NatsSignals
-from milepost_runtime.bus.topology import Topology, ensure_topology, ensure_work_consumer
+from milepost_runtime.bus.topology import Topology, ensure_topology
+from milepost_runtime.bus.work_consumer import ensure_work_consumer
 from milepost_runtime.bus.work_queue import JetStreamWorkQueue
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.settings import BusSettings

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from milepost_contracts.errors import SubjectError
-from milepost_runtime.bus.topology import ensure_work_consumer
+from milepost_runtime.bus.work_consumer import ensure_work_consumer
 from milepost_runtime.bus.work_queue import JetStreamWorkQueue
 from milepost_runtime.testing.clock import ManualClock
 from milepost_runtime.testing.work_queue import MemoryWorkQueue

@@ -13,7 +13,8 @@ from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.bus.fleet import NatsFleet
 from milepost_runtime.bus.replies import NoAnswerError, NoAnswerReason
 from milepost_runtime.bus.signals import NatsSignals
-from milepost_runtime.bus.topology import ensure_topology, ensure_work_consumer
+from milepost_runtime.bus.topology import ensure_topology
+from milepost_runtime.bus.work_consumer import ensure_work_consumer
 from milepost_runtime.bus.work_queue import JetStreamWorkQueue
 from milepost_runtime.errors import BusPermissionError, BusRefusedError, BusUnavailableError
 from milepost_runtime.settings import BusSettings

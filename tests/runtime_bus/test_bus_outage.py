@@ -8,7 +8,7 @@ from milepost_infra.embedded.stack import EmbeddedStack
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.bus.fleet import NatsFleet
 from milepost_runtime.bus.signals import NatsSignals
-from milepost_runtime.bus.topology import ensure_work_consumer
+from milepost_runtime.bus.work_consumer import ensure_work_consumer
 from milepost_runtime.bus.work_queue import JetStreamWorkQueue
 from milepost_runtime.errors import BusUnavailableError
 from milepost_runtime.signals import Owner

@@ -6,7 +6,8 @@ import pytest
 from milepost_infra.endpoints import StackEndpoints
 from milepost_runtime.bus.connection import connect
 from milepost_runtime.bus.jetstream import NANOSECONDS
-from milepost_runtime.bus.topology import Topology, ensure_topology, ensure_work_consumer, work_lease
+from milepost_runtime.bus.topology import Topology, ensure_topology
+from milepost_runtime.bus.work_consumer import ensure_work_consumer, work_lease
 from milepost_runtime.errors import BusRefusedError, TopologyError
 
 from tests.runtime_bus.bus_support import FLEET_TTL_SECONDS, Bus

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from milepost_runtime.bus.topology import ensure_work_consumer, work_lease
+from milepost_runtime.bus.work_consumer import ensure_work_consumer, work_lease
 from milepost_runtime.bus.work_queue import JetStreamWorkQueue
 from milepost_runtime.work_queue import WorkKey
 

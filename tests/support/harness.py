@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from milepost_contracts.commands import CancelOperation, ResumeOperation, RunOptions, StartOperation
 from milepost_contracts.events import (
     TERMINAL_EVENTS,
@@ -112,10 +111,10 @@ def accepted(verdict: Accepted | Duplicate | Rejected) -> str:
 
 
 def child_pid(service: Service) -> int:
-    """The computing child of a worker with one slot: the one that waits for later work is always younger."""
-    children = psutil.Process(service.pid).children()
-    assert children, "the worker has no child"
-    return min(children, key=lambda child: child.create_time()).pid
+    """The process that computes a worker's newest attempt, as the worker's own log says."""
+    pids = [line["pid"] for line in service.log_lines() if line["event"] == "computing"]
+    assert pids, "the worker computes nothing"
+    return pids[-1]
 
 
 def assert_sound(entries: list[LogEntry]) -> None:

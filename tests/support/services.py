@@ -1,13 +1,14 @@
 """Real orchestrators and workers as processes of their own, to be killed for real."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from milepost_infra.endpoints import StackEndpoints
 from milepost_runtime.clock import SystemClock
@@ -43,6 +44,11 @@ class Service:
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """What it said in structured form so far."""
+        lines = [line for line in self.log().splitlines(keepends=True) if line.endswith("\n")]
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 @dataclass

@@ -41,7 +41,7 @@ class _Bucket:
         return None
 
     async def values(self) -> list[bytes]:
-        return [document async for document in self._read(self._subject(">"))]
+        return [document async for document in self._read(self._subject("*"))]
 
     async def _read(self, subject_filter: str) -> AsyncGenerator[bytes]:
         reader = StreamReader(

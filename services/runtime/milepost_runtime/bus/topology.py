@@ -1,4 +1,4 @@
-"""The JetStream streams, buckets and consumers that Milepost needs: created, verified, mended.
+"""The JetStream streams and buckets that Milepost needs: created, verified, mended.
 
 Authority: this module alone decides how they look. Idempotent; several processes may run it at once. Failures:
 what can be updated in place is; what cannot (storage, retention) is an error that names the difference. What an
@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from milepost_contracts.subjects import Subjects
 
 from milepost_runtime.bus.connection import BusConnection
 from milepost_runtime.bus.jetstream import (
-    CONSUMER_EXISTS,
-    CONSUMER_NAME_EXISTS,
-    CONSUMER_NOT_FOUND,
     NANOSECONDS,
     STREAM_NAME_IN_USE,
     STREAM_NOT_FOUND,
@@ -30,9 +26,6 @@ DUPLICATE_WINDOW_SECONDS = 120
 VERDICT_SECONDS = 24 * 3600
 FLEET_TTL_SECONDS = 15.0
 MESSAGE_BYTES_MAX = 1024 * 1024
-ACK_PENDING_MAX = 100_000
-WAITING_MAX = 4096
-"""Workers that wait for work of one kind at the same time."""
 RACES_MAX = 10
 _UNCHANGEABLE = ("storage", "retention")
 
@@ -91,57 +84,6 @@ async def ensure_topology(
     jetstream = JetStream(connection, timeout_seconds=settings.request_timeout_seconds)
     for wanted in _streams(settings, fleet_ttl_seconds):
         await _ensure_stream(jetstream, wanted)
-
-
-async def ensure_work_consumer(
-    connection: BusConnection, settings: BusSettings, kind: str, *, lease_seconds: float
-) -> float:
-    """Create the consumer of a kind's work, and return the lease that it gives.
-
-    All workers of a kind share one consumer and so one lease. It is the longest that any of them asked for: a
-    lease longer than one's own is only slower to notice a death, a shorter one would lose live work. To shorten
-    it, delete the consumer while no worker of the kind runs.
-
-    Raises:
-        TopologyError: a consumer of that name gives out something else.
-        BusUnavailableError, BusPermissionError: as for ``ensure_topology``.
-    """
-    jetstream = JetStream(connection, timeout_seconds=settings.request_timeout_seconds)
-    topology = Topology(settings)
-    stream, name = topology.work, topology.work_consumer(kind)
-    wanted: JsonMap = {
-        "name": name,
-        "durable_name": name,
-        "filter_subject": Subjects(settings.prefix).works(kind),
-        "ack_policy": "explicit",
-        "deliver_policy": "all",
-        "ack_wait": int(lease_seconds * NANOSECONDS),
-        "max_deliver": -1,
-        "max_ack_pending": ACK_PENDING_MAX,
-        "max_waiting": WAITING_MAX,
-    }
-    for _ in range(RACES_MAX):
-        found = await _consumer_config(jetstream, stream, name)
-        if found is None:
-            await _create_consumer(jetstream, stream, wanted, action="create")
-            continue
-        differing = {key for key, value in wanted.items() if found.get(key) != value} - {"ack_wait"}
-        fixed = differing & {"filter_subject", "ack_policy", "deliver_policy", "max_waiting"}
-        if fixed:
-            raise TopologyError(f"consumer {name} of {stream}: {_words(found, wanted, fixed)}")
-        longest = max(int(found["ack_wait"]), int(wanted["ack_wait"]))
-        if not differing and longest == found["ack_wait"]:
-            return longest / NANOSECONDS
-        await _create_consumer(jetstream, stream, {**found, **wanted, "ack_wait": longest}, action="update")
-    raise TopologyError(f"consumer {name} of {stream}: other processes keep changing it")
-
-
-async def work_lease(connection: BusConnection, settings: BusSettings, kind: str) -> float | None:
-    """Return the seconds of lease that the consumer of a kind's work gives, None when there is none."""
-    jetstream = JetStream(connection, timeout_seconds=settings.request_timeout_seconds)
-    topology = Topology(settings)
-    found = await _consumer_config(jetstream, topology.work, topology.work_consumer(kind))
-    return None if found is None else int(found["ack_wait"]) / NANOSECONDS
 
 
 def _streams(settings: BusSettings, fleet_ttl_seconds: float) -> list[JsonMap]:
@@ -213,7 +155,7 @@ async def _ensure_stream(jetstream: JetStream, wanted: JsonMap) -> None:
         differing = {key for key, value in wanted.items() if _differs(key, found.get(key), value)}
         if not differing:
             return
-        words = _words(found, wanted, differing)
+        words = differences_in_words(found, wanted, differing)
         if differing & set(_UNCHANGEABLE):
             raise TopologyError(f"{name}: {words}")
         changes = {key: wanted[key] for key in differing}
@@ -232,7 +174,8 @@ def _differs(key: str, found: Any, wanted: Any) -> bool:
     return (found or False) != (wanted or False)  # the server leaves out what is zero or false
 
 
-def _words(found: JsonMap, wanted: JsonMap, keys: set[str]) -> str:
+def differences_in_words(found: JsonMap, wanted: JsonMap, keys: set[str]) -> str:
+    """Say what each of ``keys`` is and should be."""
     return ", ".join(f"{key} is {found.get(key)!r} and should be {wanted[key]!r}" for key in sorted(keys))
 
 
@@ -244,25 +187,3 @@ async def _stream_config(jetstream: JetStream, name: str) -> JsonMap | None:
             return None
         raise
     return answer["config"]
-
-
-async def _consumer_config(jetstream: JetStream, stream: str, name: str) -> JsonMap | None:
-    try:
-        answer = await jetstream.call(f"CONSUMER.INFO.{stream}.{name}")
-    except BusRefusedError as error:
-        if error.error_code == CONSUMER_NOT_FOUND:
-            return None
-        raise
-    return answer["config"]
-
-
-async def _create_consumer(jetstream: JetStream, stream: str, config: JsonMap, *, action: str) -> None:
-    try:
-        await jetstream.call(
-            f"CONSUMER.CREATE.{stream}.{config['name']}.{config['filter_subject']}",
-            {"stream_name": stream, "config": config, "action": action},
-        )
-    except BusRefusedError as error:
-        if error.error_code not in (CONSUMER_EXISTS, CONSUMER_NAME_EXISTS):
-            raise
-        # Another process was faster; the caller looks again.

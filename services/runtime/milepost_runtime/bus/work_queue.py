@@ -24,7 +24,8 @@ from milepost_runtime.bus.jetstream import (
     JsonMap,
 )
 from milepost_runtime.bus.replies import ACK_PREFIX, NAK, NoAnswerError, NoAnswerReason, status_of
-from milepost_runtime.bus.topology import Topology, ensure_work_consumer, work_lease
+from milepost_runtime.bus.topology import Topology
+from milepost_runtime.bus.work_consumer import ensure_work_consumer, work_lease
 from milepost_runtime.errors import BusRefusedError, BusUnavailableError
 from milepost_runtime.settings import BusSettings
 from milepost_runtime.work_queue import WorkKey

@@ -126,6 +126,7 @@ class Attempt:
             fix = "resume the parent from an earlier checkpoint"
             await self._endings.refused(FailureCode.CHECKPOINT_DAMAGED, str(error), fix)
             return
+        log.info("computing", operation_id=self._claimed.operation_id, pid=self._child.pid)
         await self._child.send(run)
         self._running = True
         if self._stop is not None:
