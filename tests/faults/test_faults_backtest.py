@@ -48,7 +48,7 @@ async def test_any_chain_of_kills_ends_equal(harness: Harness, tmp_path: Path, s
     rng = random.Random(seed)
     orchestrator = await harness.services.orchestrator()
     await harness.services.worker("w-1", "backtest", **LEASE)
-    expected = await undisturbed(harness, tmp_path)
+    expected = await undisturbed(harness, tmp_path, rows=2 * BARS)
     operation_id = await start_backtest(harness, pace_units_per_second=PACE)
 
     await harness.until_unit(operation_id, rng.randrange(1_000, 3_000))

@@ -15,8 +15,8 @@ from milepost_runtime.bridge.cancellation import CancellationToken, StopRequest
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.digests import canonical_json, digest_of_bytes, digest_of_file
 from milepost_runtime.worker.kind import JobContext
-from milepost_trainer.engine.data import WindowedData
-from milepost_trainer.engine.models import ModelSettings, build_model
+from milepost_trainer.bars.windows import WindowedData
+from milepost_trainer.bars.models import ModelSettings, build_model
 from milepost_trainer.engine.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 from milepost_trainer.engine.state import TrainerState
 from milepost_trainer.engine.trainer import ModelTrainer

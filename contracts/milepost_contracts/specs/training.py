@@ -1,68 +1,21 @@
-"""Spec of a training: data, features, label, split, model, optimizer. The trainer grows it; see the CHANGELOG."""
+"""Spec of a training: the data, the task that builds what is trained, and the loop around it."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from milepost_contracts.datasets import DatasetReference
-from milepost_contracts.model import ContractModel
+from milepost_contracts.model import ContractModel, JsonObject
 
-Bars = Annotated[int, Field(ge=1, le=10_000)]
-Periods = Annotated[tuple[Bars, ...], Field(max_length=16)]
-
-
-class FeatureSpec(ContractModel):
-    """What the model sees of each bar; every feature looks back only."""
-
-    returns: Periods = (1, 5)
-    """Log returns over these many bars."""
-    log_volume: bool = True
-    """The logarithm of the volume."""
-    moving_averages: Periods = (10, 30)
-    """Log ratios of the close to its mean over these many bars."""
-    rsi: Bars | None = 14
-    """Relative strength index over this many bars (plain means)."""
-    zscore: Annotated[int, Field(ge=2, le=10_000)] | None = 20
-    """Distance of the close from its mean over this many bars, in standard deviations."""
-
-    @model_validator(mode="after")
-    def _some_feature(self) -> Self:
-        if not (self.returns or self.moving_averages or self.log_volume or self.rsi or self.zscore):
-            raise ValueError("choose at least one feature")
-        for name, periods in (("returns", self.returns), ("moving_averages", self.moving_averages)):
-            if len(set(periods)) != len(periods):
-                raise ValueError(f"{name}: the same number of bars is given twice")
-        return self
+TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
 
-class SplitSpec(ContractModel):
-    """Shares of the bars in the order of time; what is left is the test part."""
+class TaskSpec(ContractModel):
+    """What is trained: a task that a worker has announced, and its parameters."""
 
-    train: Annotated[float, Field(gt=0, lt=1)] = 0.7
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    embargo: Annotated[int, Field(ge=0, le=100_000)] = 0
-    """Bars left out at the beginning of the validation and test parts, beyond the purge of ``horizon`` bars."""
-
-    @model_validator(mode="after")
-    def _leaves_a_test_part(self) -> Self:
-        if self.train + self.validation >= 1:
-            raise ValueError(
-                f"train ({self.train}) and validation ({self.validation}) must leave bars for the test"
-            )
-        return self
-
-
-class ModelSpec(ContractModel):
-    """The model's family and size."""
-
-    family: Literal["mlp", "lstm", "gru", "tcn"] = "mlp"
-    """Multi-layer perceptron, recurrent (LSTM, GRU) or temporal convolution."""
-    hidden_size: Annotated[int, Field(ge=1, le=8192)] = 64
-    layers: Annotated[int, Field(ge=1, le=64)] = 2
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of hidden values left out at random while training."""
-    normalization: Literal["none", "batch", "layer"] = "none"
-    """Of hidden values: after each layer of an MLP, after the last one of the others."""
+    name: TaskName = "bars"
+    parameters: JsonObject = {}
+    """Checked against the task's own schema; of ``bars`` see ``BarsTaskParameters``."""
 
 
 class OptimizerSpec(ContractModel):
@@ -82,9 +35,9 @@ class OptimizerSpec(ContractModel):
 
 
 class SchedulerSpec(ContractModel):
-    """How the learning rate changes from epoch to epoch."""
+    """How the learning rate changes."""
 
-    name: Literal["none", "step", "cosine", "plateau"] = "none"
+    name: Literal["none", "step", "cosine", "plateau", "one-cycle"] = "none"
     every_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     """step: epochs between two cuts."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -103,30 +56,50 @@ class EarlyStoppingSpec(ContractModel):
     """A smaller decrease of the validation loss is none; also for what counts as the best model."""
 
 
-class TrainingSpec(ContractModel):
-    """One training over the bars of one dataset."""
+class AveragingSpec(ContractModel):
+    """Keep an exponential moving average of the weights; it is what is validated, kept as best and saved."""
 
-    data: DatasetReference
-    features: FeatureSpec = FeatureSpec()
-    label: Literal["direction", "return"] = "direction"
-    """Of the return over ``horizon`` bars: whether it is positive (classification), or its size (regression)."""
-    split: SplitSpec = SplitSpec()
-    model: ModelSpec = ModelSpec()
-    optimizer: OptimizerSpec = OptimizerSpec()
-    scheduler: SchedulerSpec = SchedulerSpec()
-    early_stopping: EarlyStoppingSpec | None = None
-    window: Annotated[int, Field(ge=1, le=10_000)] = 32
-    """Bars that the model sees for each prediction."""
-    horizon: Annotated[int, Field(ge=1, le=10_000)] = 1
-    """Bars ahead that it predicts the return of."""
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    """Of each optimizer step: average = decay * average + (1 - decay) * weights."""
+
+
+class TrainingCheckpointSpec(ContractModel):
+    """What checkpoints, progress and ``stop_at_unit`` count."""
+
+    unit: Literal["epoch", "step"] = "epoch"
+    """Epochs, or optimizer steps."""
+
+
+class TrainingSpec(ContractModel):
+    """One training."""
+
+    data: DatasetReference | Annotated[tuple[DatasetReference, ...], Field(max_length=64)] = ()
+    """One dataset, or one for each symbol; a task that brings its own data needs none."""
+    task: TaskSpec = TaskSpec()
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 256
     accumulation: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Micro-batches whose gradients are added up for one optimizer step."""
+    optimizer: OptimizerSpec = OptimizerSpec()
+    scheduler: SchedulerSpec = SchedulerSpec()
+    early_stopping: EarlyStoppingSpec | None = None
     gradient_clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Largest norm of all gradients together."""
+    averaging: AveragingSpec | None = None
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What forward and backward passes compute in; weights stay float32. float16 scales the loss."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: a GPU when the worker has one."""
+    compile: bool = False
+    """Compile the model with ``torch.compile``; slow to begin, faster then for large models."""
+    deterministic: bool = True
+    """Refuse operations whose result varies from run to run; without it a resumed run may differ in bits."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    unit: Literal["epoch", "step"] = "epoch"
-    """What progress, checkpoints and ``stop_at_unit`` count: epochs or optimizer steps."""
+    checkpoint: TrainingCheckpointSpec = TrainingCheckpointSpec()
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads that compute; more pay off for large models only."""
+
+    @property
+    def datasets(self) -> tuple[DatasetReference, ...]:
+        """The datasets, one or many."""
+        return (self.data,) if isinstance(self.data, DatasetReference) else self.data

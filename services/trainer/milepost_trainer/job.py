@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from milepost_trainer.bridge import TrainingProgressBridge
 from milepost_trainer.engine.errors import StateMismatchError
-from milepost_trainer.engine.models import build_model
+from milepost_trainer.bars.models import build_model
 from milepost_trainer.engine.trainer import ModelTrainer
 from milepost_trainer.fingerprint import differences, fingerprint_of
-from milepost_trainer.parquet import load_bars
-from milepost_trainer.preparation import Scaling, prepare
+from milepost_trainer.parquet_tables import load_bars
+from milepost_trainer.bars.preparation import Scaling, prepare
 from milepost_trainer.results import RESULT_FILES, write_results
 from milepost_trainer.specs import model_settings, training_settings
 from milepost_trainer.state_files import read_state

@@ -11,8 +11,8 @@ from milepost_runtime.digests import canonical_json
 from milepost_trainer.engine.evaluation import SCORE_NAMES
 from milepost_trainer.engine.state import MODEL
 from milepost_trainer.engine.trainer import ENGINE_VERSION, ModelTrainer
-from milepost_trainer.parquet import MEDIA_TYPE, write_table
-from milepost_trainer.preparation import Scaling
+from milepost_trainer.parquet_tables import MEDIA_TYPE, write_table
+from milepost_trainer.bars.preparation import Scaling
 from milepost_trainer.specs import task_of
 from milepost_trainer.state_files import TENSORS_MEDIA_TYPE, write_tensors
 

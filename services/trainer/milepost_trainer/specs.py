@@ -2,7 +2,7 @@
 
 from milepost_contracts.specs.training import TrainingSpec
 
-from milepost_trainer.engine.models import ModelSettings
+from milepost_trainer.bars.models import ModelSettings
 from milepost_trainer.engine.settings import (
     OptimizerSettings,
     ScheduleSettings,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from milepost_trainer.engine.data import WindowedData
+from milepost_trainer.bars.windows import WindowedData
 from milepost_trainer.engine.settings import Task
 
 EVALUATION_BATCH = 1024

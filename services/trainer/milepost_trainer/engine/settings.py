@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["classification", "regression"]
 Unit = Literal["epoch", "step"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class OptimizerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSettings:
-    """How the learning rate changes from epoch to epoch."""
+    """How the learning rate changes."""
 
-    name: Literal["none", "step", "cosine", "plateau"] = "none"
+    name: Literal["none", "step", "cosine", "plateau", "one-cycle"] = "none"
     every_epochs: int = 10
     factor: float = 0.5
     patience: int = 3
@@ -32,7 +32,6 @@ class ScheduleSettings:
 class TrainingSettings:
     """Everything that decides how the weights change."""
 
-    task: Task = "classification"
     epochs: int = 10
     batch_size: int = 256
     accumulation: int = 1
@@ -43,6 +42,12 @@ class TrainingSettings:
     patience: int | None = None
     """Epochs without improvement after which the training ends early; None: never."""
     minimum_improvement: float = 0.0
+    averaging_decay: float | None = None
+    """Of the exponential moving average of the weights; None: there is none."""
+    precision: Precision = "float32"
+    device: str = "cpu"
+    """Resolved already: "cpu", "cuda" or "mps"."""
+    compile: bool = False
     unit: Unit = "epoch"
     threads: int = 1
     deterministic: bool = True

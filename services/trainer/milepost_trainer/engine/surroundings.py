@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from milepost_trainer.engine.data import generator_for
+from milepost_trainer.engine.order import generator_for
 
 # Its one setting is a property of the module, which type checkers cannot see.
 _deterministic: Any = torch.utils.deterministic

@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from milepost_trainer.engine.data import WindowedData, permutation
+from milepost_trainer.bars.windows import WindowedData
+from milepost_trainer.engine.order import permutation
 from milepost_trainer.engine.errors import DivergedError, StateMismatchError, TornStateError
 from milepost_trainer.engine.evaluation import SCORE_NAMES, Evaluation, evaluate, loss_of
 from milepost_trainer.engine.optimizers import (

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from milepost_trainer.engine.data import generator_for
+from milepost_trainer.engine.order import generator_for
 
 
 @dataclass(frozen=True, slots=True)

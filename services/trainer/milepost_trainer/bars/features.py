@@ -11,7 +11,7 @@ import numpy as np
 from milepost_contracts.specs.training import FeatureSpec
 from numpy.lib.stride_tricks import sliding_window_view
 
-from milepost_trainer.parquet import Bars, Floats
+from milepost_trainer.parquet_tables import Bars, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

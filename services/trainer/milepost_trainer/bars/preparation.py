@@ -14,9 +14,9 @@ import torch
 from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.training import TrainingSpec
 
-from milepost_trainer.engine.data import WindowedData
-from milepost_trainer.features import Features, compute_features
-from milepost_trainer.parquet import Bars, Floats, Indices
+from milepost_trainer.bars.windows import WindowedData
+from milepost_trainer.bars.features import Features, compute_features
+from milepost_trainer.parquet_tables import Bars, Floats, Indices
 
 SAMPLES_MIN = 2
 """Each part needs so many samples."""

@@ -1,0 +1,1 @@
+"""The built-in task: trainings over bars, from features and labels to samples and models."""
