@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 COMMAND_SECONDS = 120.0
+LOOKS_MAX = 50
+"""Each takes a process of its own, some tenths of a second."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ class CommandLine:
     def json(self, *arguments: str, code: int = 0, stdin: str | None = None) -> Any:
         """Run a command with --json and return its document."""
         return self(*arguments, "--json", code=code, stdin=stdin).document
+
+    def checkpoints_of(self, operation_id: str) -> list[Any]:
+        """The operation's checkpoints, once there is one: the read model follows the log by a moment."""
+        for _ in range(LOOKS_MAX):
+            found = self.json("checkpoints", "list", "--operation", operation_id)["checkpoints"]
+            if found:
+                return found
+        raise AssertionError(f"no checkpoint of {operation_id} is listed")
 
     def spawn(self, *arguments: str, **popen: Any) -> subprocess.Popen[str]:
         """Start a command and leave it running."""

@@ -29,7 +29,7 @@ def test_a_backtest_cancelled_at_5000_of_10000_and_resumed_ends_equal_to_the_und
     assert (ended["status"], ended["unit"], ended["total_units"]) == ("cancelled", 5000, 10_000)
     assert f"milepost resume {cancelled}" in ended["fix"]
 
-    (checkpoint,) = milepost.json("checkpoints", "list", "--operation", cancelled)["checkpoints"]
+    (checkpoint,) = milepost.checkpoints_of(cancelled)
     assert (checkpoint["unit"], checkpoint["reason"]) == (5000, "cancellation")
     shown = milepost.json("checkpoints", "show", checkpoint["checkpoint_id"])
     assert "state.json" in {artifact["name"] for artifact in shown["artifacts"]}

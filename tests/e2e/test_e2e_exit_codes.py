@@ -44,9 +44,7 @@ def test_json_of_every_command_is_one_document(
         "root_id",
     }
     assert keys | {"checkpoint_id", "reason"} <= shown.keys()
-    checkpoint = milepost.json("checkpoints", "list", "--operation", cancelled)["checkpoints"][0][
-        "checkpoint_id"
-    ]
+    checkpoint = milepost.checkpoints_of(cancelled)[0]["checkpoint_id"]
     commands = [
         ("up", "--detach"),
         ("ps",),

@@ -68,7 +68,7 @@ async def test_cancelled_at_thirty_of_a_hundred_goes_on_elsewhere_and_ends_the_s
 async def test_killed_child_costs_only_time(harness: Harness) -> None:
     """After kill -9 of the child another attempt goes on from a checkpoint and ends the same."""
     expected = await results(harness, await harness.start("training", spec()))
-    operation_id = await harness.start("training", spec(), checkpoint=EVERY_TWO, pace_units_per_second=10.0)
+    operation_id = await harness.start("training", spec(), checkpoint=EVERY_TWO, pace_units_per_second=4.0)
     await harness.until(operation_id, lambda event: isinstance(event, StateSnapshot) and event.unit >= 6)
     os.kill(child_pid(harness.services.running[-1]), signal.SIGKILL)
     assert await results(harness, operation_id) == expected
