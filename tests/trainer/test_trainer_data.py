@@ -11,8 +11,8 @@ import pytest
 import torch
 from milepost_contracts.specs.training import FeatureSpec, TrainingSpec
 from milepost_trainer.bars.features import compute_features, log_return, relative_strength, zscore
-from milepost_trainer.parquet_tables import COLUMNS, Bars, load_bars
 from milepost_trainer.bars.preparation import forward_returns, prepare, split
+from milepost_trainer.parquet_tables import COLUMNS, Bars, load_bars
 
 from tests.backtester.backtest_doubles import make_bars
 from tests.trainer.trainer_doubles import small_spec, write_bars

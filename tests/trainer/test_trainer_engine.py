@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from milepost_trainer.bars.windows import WindowedData
-from milepost_trainer.engine.order import permutation
-from milepost_trainer.engine.errors import DivergedError, StateMismatchError, TornStateError, TrainingError
 from milepost_trainer.bars.models import ModelSettings, build_model
+from milepost_trainer.bars.windows import WindowedData
+from milepost_trainer.engine.errors import DivergedError, StateMismatchError, TornStateError, TrainingError
 from milepost_trainer.engine.optimizers import Schedule
+from milepost_trainer.engine.order import permutation
 from milepost_trainer.engine.settings import OptimizerSettings, ScheduleSettings
 from milepost_trainer.engine.state import TrainerState
 from milepost_trainer.engine.trainer import ModelTrainer

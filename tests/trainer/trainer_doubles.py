@@ -10,13 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from milepost_contracts.model import JsonObject
+from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.bridge.cancellation import CancellationToken, StopRequest
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.digests import canonical_json, digest_of_bytes, digest_of_file
 from milepost_runtime.worker.kind import JobContext
-from milepost_trainer.bars.windows import WindowedData
+from milepost_trainer.bars.losses import loss_of, metrics_of
 from milepost_trainer.bars.models import ModelSettings, build_model
+from milepost_trainer.bars.windows import WindowedData
+from milepost_trainer.engine.parts import TrainingParts
 from milepost_trainer.engine.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 from milepost_trainer.engine.state import TrainerState
 from milepost_trainer.engine.trainer import ModelTrainer
@@ -64,14 +67,17 @@ def make_trainer(
 ) -> ModelTrainer:
     """A fresh trainer; ``weights_seed`` is another one where a test must not profit from equal beginnings."""
     built = build_model(model, features=3, window=data.window, seed=weights_seed)
-    return ModelTrainer(built, data, replace(QUICK, **settings))
+    parts = TrainingParts(
+        built, data, loss=loss_of(BarsTaskParameters()), metrics=metrics_of(BarsTaskParameters())
+    )
+    return ModelTrainer(parts, replace(QUICK, **settings))
 
 
 def digest_of(trainer: ModelTrainer) -> str:
     """Digest of weights, best model, history and metrics."""
     state = trainer.state_dict()
     tensors = {**state.part("model."), **{f"best.{n}": t for n, t in trainer.best_weights().items()}}
-    figures = {name: [found.loss, found.score] for name, found in trainer.evaluate_best().items()}
+    figures = {name: [found.loss, *found.metrics.values()] for name, found in trainer.evaluate_best().items()}
     rest = {
         "history": list(trainer.history),
         "best_epoch": trainer.best_epoch,
@@ -104,18 +110,26 @@ def write_bars(path: Path, count: int, seed: int = 1) -> None:
     pq.write_table(pa.table({"timestamp": times, **columns}), path)
 
 
+BARS_FIELDS = frozenset(BarsTaskParameters.model_fields)
+
+
 def small_spec(**fields: Any) -> JsonObject:
-    """A training of seconds, without its data."""
-    spec: dict[str, Any] = {
+    """A training of seconds, without its data; fields of the task may be given beside those of the spec."""
+    parameters: dict[str, Any] = {
         "features": {"returns": [1, 3], "moving_averages": [5], "rsi": 6, "zscore": 8},
         "model": {"family": "mlp", "hidden_size": 8, "layers": 1, "dropout": 0.1},
         "window": 5,
         "horizon": 2,
+        **{name: value for name, value in fields.items() if name in BARS_FIELDS},
+    }
+    rest = {name: value for name, value in fields.items() if name not in BARS_FIELDS}
+    return {
+        "task": {"name": "bars", "parameters": parameters},
         "epochs": 15,
         "batch_size": 32,
-        **fields,
+        "device": "cpu",
+        **rest,
     }
-    return spec
 
 
 class Workplace:

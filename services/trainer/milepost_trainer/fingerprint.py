@@ -9,7 +9,7 @@ from milepost_runtime.digests import canonical_json
 from milepost_trainer.engine.trainer import ENGINE_VERSION, STATE_SCHEMA_VERSION
 
 
-def fingerprint_of(spec: TrainingSpec, data_digest: str) -> dict[str, str]:
+def fingerprint_of(spec: TrainingSpec, *, task_version: str, device: str) -> dict[str, str]:
     """Return the versions, the settings of torch, the data's digest, and each field of the spec by its name.
 
     The name of the data does not matter, its digest does.
@@ -21,12 +21,12 @@ def fingerprint_of(spec: TrainingSpec, data_digest: str) -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": version("numpy"),
         "pyarrow": version("pyarrow"),
-        "device": "cpu",
-        "dtype": "float32",
+        "task": f"{spec.task.name} {task_version}",
+        "device": device,
         "matmul_precision": torch.get_float32_matmul_precision(),
         "mkl": str(torch.backends.mkl.is_available()),
         "mkldnn": str(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled),
-        "data": data_digest,
+        "data": " ".join(reference.digest or "" for reference in spec.datasets),
         **{f"spec.{name}": canonical_json(value).decode() for name, value in content.items()},
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from milepost_contracts.messages import problems_of
-from milepost_contracts.model import JsonObject
+from milepost_contracts.model import ContractModel, JsonObject
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
@@ -14,14 +14,13 @@ from pydantic import ValidationError
 
 from milepost_trainer.bridge import TrainingProgressBridge
 from milepost_trainer.engine.errors import StateMismatchError
-from milepost_trainer.bars.models import build_model
 from milepost_trainer.engine.trainer import ModelTrainer
 from milepost_trainer.fingerprint import differences, fingerprint_of
-from milepost_trainer.parquet_tables import load_bars
-from milepost_trainer.bars.preparation import Scaling, prepare
 from milepost_trainer.results import RESULT_FILES, write_results
-from milepost_trainer.specs import model_settings, training_settings
+from milepost_trainer.specs import training_settings
 from milepost_trainer.state_files import read_state
+from milepost_trainer.task import TaskContext
+from milepost_trainer.tasks import load_tasks
 
 
 class TrainingJob:
@@ -32,17 +31,17 @@ class TrainingJob:
         trainer: ModelTrainer,
         *,
         spec: TrainingSpec,
-        scaling: Scaling,
+        card: JsonObject,
         fingerprint: Mapping[str, str],
     ) -> None:
         self._trainer = trainer
         self._spec = spec
-        self._scaling = scaling
+        self._card = card
         self.fingerprint: Mapping[str, str] = dict(fingerprint)
         """What must be equal for a resumed run to be exact."""
         self.total_units = trainer.total_units
         """Fewer after a run that stopped early."""
-        self.unit_name: str = spec.unit
+        self.unit_name: str = spec.checkpoint.unit
 
     def restore_from_checkpoint(self, checkpoint: LoadedCheckpoint) -> None:
         """Put weights, optimizer, best model, history and random state back; the run goes on with the next unit.
@@ -75,7 +74,7 @@ class TrainingJob:
 
     def write_results(self, directory: Path) -> JobResult:
         """Write the result files."""
-        summary = write_results(self._trainer, self._spec, self._scaling, directory)
+        summary = write_results(self._trainer, self._spec, self._card, directory)
         return JobResult(files=dict(RESULT_FILES), summary=summary)
 
     def _advance(self, bridge: TrainingProgressBridge) -> None:
@@ -109,15 +108,34 @@ def create_training_job(context: JobContext) -> TrainingJob:
         ValueError: the spec or the bars are unusable; every problem is named.
     """
     spec = _spec_of(context.spec)
-    digest = spec.data.digest
-    if digest is None or digest not in context.inputs:
-        raise ValueError(f"spec.data: the bars of {spec.data.name or digest} are not among the inputs")
-    prepared = prepare(load_bars(context.inputs[digest]), spec)
-    features = len(prepared.scaling.features)
-    model = build_model(model_settings(spec), features=features, window=spec.window, seed=spec.seed)
-    trainer = ModelTrainer(model, prepared.data, training_settings(spec))
-    fingerprint = fingerprint_of(spec, digest)
-    return TrainingJob(trainer, spec=spec, scaling=prepared.scaling, fingerprint=fingerprint)
+    tasks = load_tasks()
+    task = tasks.get(spec.task.name)
+    if task is None:
+        raise ValueError(f"spec.task.name: unknown task {spec.task.name}; known: {', '.join(sorted(tasks))}")
+    missing = [found for found in spec.datasets if found.digest not in context.inputs]
+    if missing:
+        words = ", ".join(str(found.name or found.digest) for found in missing)
+        raise ValueError(f"spec.data: {words} not among the inputs")
+    built = task.build(
+        TaskContext(
+            parameters=_parameters_of(task.parameters, spec.task.parameters),
+            inputs=tuple(context.inputs[str(found.digest)] for found in spec.datasets),
+            names=tuple(str(found.name or found.digest) for found in spec.datasets),
+            seed=spec.seed,
+            scratch_directory=context.scratch_directory,
+        )
+    )
+    trainer = ModelTrainer(built.parts, training_settings(spec, device="cpu"))
+    fingerprint = fingerprint_of(spec, task_version=task.version, device="cpu")
+    return TrainingJob(trainer, spec=spec, card=built.card, fingerprint=fingerprint)
+
+
+def _parameters_of(model: type[ContractModel], content: JsonObject) -> ContractModel:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        faults = problems_of(error, "spec.task.parameters")
+        raise ValueError("; ".join(f"{fault.field}: {fault.message}" for fault in faults)) from error
 
 
 def _spec_of(content: JsonObject) -> TrainingSpec:

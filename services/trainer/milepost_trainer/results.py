@@ -1,6 +1,5 @@
 """The result files of a finished training; the same training writes the same bytes."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -8,12 +7,9 @@ from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.digests import canonical_json
 
-from milepost_trainer.engine.evaluation import SCORE_NAMES
 from milepost_trainer.engine.state import MODEL
 from milepost_trainer.engine.trainer import ENGINE_VERSION, ModelTrainer
 from milepost_trainer.parquet_tables import MEDIA_TYPE, write_table
-from milepost_trainer.bars.preparation import Scaling
-from milepost_trainer.specs import task_of
 from milepost_trainer.state_files import TENSORS_MEDIA_TYPE, write_tensors
 
 RESULT_FILES = {
@@ -26,47 +22,41 @@ RESULT_FILES = {
 """The best model's weights, the last epoch's, what inference needs, all epochs, and the best model's figures."""
 
 
-def write_results(trainer: ModelTrainer, spec: TrainingSpec, scaling: Scaling, directory: Path) -> JsonObject:
+def write_results(trainer: ModelTrainer, spec: TrainingSpec, card: JsonObject, directory: Path) -> JsonObject:
     """Write the result files and return the figures."""
     write_tensors(trainer.best_weights(), directory / "model.safetensors")
     write_tensors(trainer.state_dict().part(MODEL), directory / "last.safetensors")
-    (directory / "model.json").write_bytes(canonical_json(model_card(spec, scaling)))
-    write_table(history_columns(trainer, spec), directory / "history.parquet")
-    metrics = figures(trainer, spec)
+    (directory / "model.json").write_bytes(canonical_json(model_card(spec, card)))
+    write_table(history_columns(trainer), directory / "history.parquet")
+    metrics = figures(trainer)
     (directory / "metrics.json").write_bytes(canonical_json(metrics))
     return metrics
 
 
-def history_columns(trainer: ModelTrainer, spec: TrainingSpec) -> dict[str, list[float]]:
+def history_columns(trainer: ModelTrainer) -> dict[str, list[float]]:
     """Return the history by column, in an order of its own: entries that went through JSON have theirs sorted."""
-    score = f"validation_{SCORE_NAMES[task_of(spec)]}"
-    names = ("epoch", "learning_rate", "train_loss", "validation_loss", score)
     history = trainer.history
+    first = ("epoch", "learning_rate", "train_loss", "validation_loss")
+    names = [*first, *sorted(history[0].keys() - set(first))] if history else list(first)
     return {name: [entry[name] for entry in history] for name in names}
 
 
-def model_card(spec: TrainingSpec, scaling: Scaling) -> JsonObject:
+def model_card(spec: TrainingSpec, card: JsonObject) -> JsonObject:
     """Return enough to load the weights and to make their inputs, for inference alone."""
-    content = spec.model_dump(mode="json")
     return {
-        "architecture": content["model"],
-        "window": spec.window,
-        "features": content["features"],
-        "scaling": scaling.as_json(),
-        "label": {"name": spec.label, "horizon": spec.horizon},
-        "data": content["data"]["digest"],
+        **card,
+        "task": spec.task.name,
+        "data": [reference.digest for reference in spec.datasets],
         "versions": {"engine": ENGINE_VERSION, "torch": torch.__version__},
     }
 
 
-def figures(trainer: ModelTrainer, spec: TrainingSpec) -> JsonObject:
+def figures(trainer: ModelTrainer) -> JsonObject:
     """Return the best model's figures on the validation and test parts."""
-    score = SCORE_NAMES[task_of(spec)]
-    parts: JsonObject = {}
-    for name, found in trainer.evaluate_best().items():
-        values = asdict(found)
-        values[score] = values.pop("score")
-        parts[name] = values
+    parts: JsonObject = {
+        part: {"loss": found.loss, "samples": found.samples, **found.metrics}
+        for part, found in trainer.evaluate_best().items()
+    }
     return {
         "epochs": len(trainer.history),
         "best_epoch": trainer.best_epoch,

@@ -16,17 +16,24 @@ class TrainingKind:
     """Whatever comes first: slow epochs must not cost hours when a machine is lost."""
 
     def describe(self) -> KindDescription:
-        """Return the schema of specs."""
+        """Return the schema of specs, and of each task's parameters."""
+        tasks = import_module("milepost_trainer.tasks").load_tasks()
         return KindDescription(
             kind=self.name,
             unit_name="epoch",
             spec_schema=TrainingSpec.model_json_schema(),
+            parts={"task": {name: task.parameters.model_json_schema() for name, task in tasks.items()}},
             dataset_fields=("data",),
             example={
                 "data": {"name": "aapl"},
-                "label": "direction",
-                "horizon": 5,
-                "model": {"family": "lstm", "hidden_size": 64, "layers": 2},
+                "task": {
+                    "name": "bars",
+                    "parameters": {
+                        "label": "direction",
+                        "horizon": 5,
+                        "model": {"family": "lstm", "hidden_size": 64, "layers": 2},
+                    },
+                },
                 "optimizer": {"name": "adamw", "learning_rate": 0.001},
                 "scheduler": {"name": "cosine"},
                 "early_stopping": {"patience": 20},

@@ -11,9 +11,10 @@ from milepost_contracts.kinds import KindDescription
 from milepost_contracts.messages import problems_of
 from milepost_contracts.model import ContractModel, JsonObject
 from milepost_contracts.specs.backtest import BacktestSpec, SmaCrossParameters
+from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.fleet import KindCatalogue
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from milepost_orchestrator.application.json_schemas import problems_with, with_defaults
 from milepost_orchestrator.application.ports import Datasets
@@ -41,7 +42,7 @@ class _BuiltIn:
 
 BUILT_IN: Mapping[str, _BuiltIn] = {
     "backtest": _BuiltIn(BacktestSpec, ("data",), {"strategy": {"sma-cross": SmaCrossParameters}}),
-    "training": _BuiltIn(TrainingSpec, ("data",), {}),
+    "training": _BuiltIn(TrainingSpec, ("data",), {"task": {"bars": BarsTaskParameters}}),
 }
 
 
@@ -81,19 +82,30 @@ class SpecResolver:
         inputs: dict[str, ArtifactReference] = {}
         missing: list[Problem] = []
         for field in fields:
-            try:
-                reference = DatasetReference.model_validate(spec.get(field))
-            except ValidationError:
-                continue
-            dataset = await asyncio.to_thread(self._find, reference)
-            if dataset is None:
-                named = reference.digest or reference.name
-                missing.append(Problem(field=f"spec.{field}", message=f"there is no dataset {named}"))
-                continue
-            name = reference.name or dataset.name
-            spec = {**spec, field: {"name": name, "digest": dataset.artifact.digest}}
-            inputs[dataset.artifact.digest] = dataset.artifact
+            given = spec.get(field)
+            many = isinstance(given, list)
+            pinned: list[JsonValue] = []
+            for number, one in enumerate(given if isinstance(given, list) else [given]):
+                path = f"spec.{field}.{number}" if many else f"spec.{field}"
+                pinned.append(await self._pin_one(one, path, inputs, missing))
+            if given is not None:
+                spec = {**spec, field: pinned if many else pinned[0]}
         return spec, tuple(inputs.values()), tuple(missing)
+
+    async def _pin_one(
+        self, given: JsonValue, path: str, inputs: dict[str, ArtifactReference], missing: list[Problem]
+    ) -> JsonValue:
+        try:
+            reference = DatasetReference.model_validate(given)
+        except ValidationError:
+            return given
+        dataset = await asyncio.to_thread(self._find, reference)
+        if dataset is None:
+            named = reference.digest or reference.name
+            missing.append(Problem(field=path, message=f"there is no dataset {named}"))
+            return given
+        inputs[dataset.artifact.digest] = dataset.artifact
+        return {"name": reference.name or dataset.name, "digest": dataset.artifact.digest}
 
     def _find(self, reference: DatasetReference) -> Dataset | None:
         if reference.digest is not None:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from milepost_contracts.specs.training import FeatureSpec
+from milepost_contracts.specs.bars_training import FeatureSpec
 from numpy.lib.stride_tricks import sliding_window_view
 
-from milepost_trainer.parquet_tables import Bars, Floats
+from milepost_trainer.bars.bar_files import Bars, Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

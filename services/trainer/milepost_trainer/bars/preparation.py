@@ -12,11 +12,11 @@ from itertools import pairwise
 import numpy as np
 import torch
 from milepost_contracts.model import JsonObject
-from milepost_contracts.specs.training import TrainingSpec
+from milepost_contracts.specs.bars_training import BarsTaskParameters
 
-from milepost_trainer.bars.windows import WindowedData
+from milepost_trainer.bars.bar_files import Bars, Floats, Indices
 from milepost_trainer.bars.features import Features, compute_features
-from milepost_trainer.parquet_tables import Bars, Floats, Indices
+from milepost_trainer.bars.windows import WindowedData
 
 SAMPLES_MIN = 2
 """Each part needs so many samples."""
@@ -50,7 +50,7 @@ class PreparedData:
     scaling: Scaling
 
 
-def prepare(bars: Bars, spec: TrainingSpec) -> PreparedData:
+def prepare(bars: Bars, spec: BarsTaskParameters) -> PreparedData:
     """Return scaled samples in three parts.
 
     Raises:
@@ -90,7 +90,7 @@ def forward_returns(close: Floats, horizon: int) -> Floats:
     return found
 
 
-def split(bars: int, spec: TrainingSpec, first_row: int) -> tuple[Indices, ...]:
+def split(bars: int, spec: BarsTaskParameters, first_row: int) -> tuple[Indices, ...]:
     """Return the bars at which the samples of training, validation and test end."""
     shares = spec.split
     edges = [0, int(bars * shares.train), int(bars * (shares.train + shares.validation)), bars]
@@ -103,7 +103,7 @@ def split(bars: int, spec: TrainingSpec, first_row: int) -> tuple[Indices, ...]:
     return tuple(parts)
 
 
-def _fit(features: Features, targets: Floats, train: Indices, spec: TrainingSpec) -> Scaling:
+def _fit(features: Features, targets: Floats, train: Indices, spec: BarsTaskParameters) -> Scaling:
     seen = features.values[train[0] - spec.window + 1 : train[-1] + 1]
     deviation = seen.std(axis=0)
     # A feature that never changes is zero after the shift, whatever it is divided by.

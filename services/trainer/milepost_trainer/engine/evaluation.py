@@ -1,13 +1,12 @@
 """Loss and metrics of a model over one part of the data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from milepost_trainer.bars.windows import WindowedData
-from milepost_trainer.engine.settings import Task
+from milepost_trainer.engine.parts import Part, TrainingParts
 
 EVALUATION_BATCH = 1024
 
@@ -17,41 +16,29 @@ class Evaluation:
     """Figures of one part."""
 
     loss: float
-    score: float
-    """Share of right directions (classification) or mean absolute error (regression)."""
+    metrics: Mapping[str, float]
     samples: int
 
 
-SCORE_NAMES: dict[Task, str] = {"classification": "accuracy", "regression": "mean_absolute_error"}
-
-
-def loss_of(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean loss of a batch: cross entropy of a logit, or the mean squared error."""
-    if task == "classification":
-        return functional.binary_cross_entropy_with_logits(outputs, targets)
-    return functional.mse_loss(outputs, targets)
-
-
-def evaluate(model: nn.Module, data: WindowedData, indices: Tensor, task: Task) -> Evaluation:
-    """Return the figures over these samples; the model is left in the mode it was in."""
+def evaluate(model: nn.Module, parts: TrainingParts, part: Part) -> Evaluation:
+    """Return the means over all samples of a part; the model is left in the mode it was in."""
     training = model.training
     model.eval()
     try:
-        return _evaluated(model, data, indices, task)
+        with torch.no_grad():
+            return _evaluated(model, parts, part)
     finally:
         model.train(training)
 
 
-def _evaluated(model: nn.Module, data: WindowedData, indices: Tensor, task: Task) -> Evaluation:
-    loss, score = 0.0, 0.0
-    with torch.no_grad():
-        for start in range(0, len(indices), EVALUATION_BATCH):
-            part = indices[start : start + EVALUATION_BATCH]
-            inputs, targets = data.batch(part)
-            outputs = model(inputs)
-            loss += float(loss_of(task, outputs, targets)) * len(part)
-            if task == "classification":
-                score += float(((outputs > 0) == (targets > 0.5)).sum())
-            else:
-                score += float((outputs - targets).abs().sum(dtype=torch.float64))
-    return Evaluation(loss / len(indices), score / len(indices), len(indices))
+def _evaluated(model: nn.Module, parts: TrainingParts, part: Part) -> Evaluation:
+    count = parts.data.count(part)
+    loss, sums = 0.0, dict.fromkeys(parts.metrics, 0.0)
+    for start in range(0, count, EVALUATION_BATCH):
+        samples = torch.arange(start, min(start + EVALUATION_BATCH, count))
+        inputs, targets = parts.data.batch(part, samples)
+        outputs = model(inputs)
+        loss += float(parts.loss(outputs, targets)) * len(samples)
+        for name, metric in parts.metrics.items():
+            sums[name] += float(metric(outputs, targets)) * len(samples)
+    return Evaluation(loss / count, {name: total / count for name, total in sums.items()}, count)

@@ -13,16 +13,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from milepost_trainer.bars.windows import WindowedData
-from milepost_trainer.engine.order import permutation
 from milepost_trainer.engine.errors import DivergedError, StateMismatchError, TornStateError
-from milepost_trainer.engine.evaluation import SCORE_NAMES, Evaluation, evaluate, loss_of
+from milepost_trainer.engine.evaluation import Evaluation, evaluate
 from milepost_trainer.engine.optimizers import (
     Schedule,
     build_optimizer,
     load_optimizer_tensors,
     optimizer_tensors,
 )
+from milepost_trainer.engine.order import permutation
+from milepost_trainer.engine.parts import Part, TrainingParts
 from milepost_trainer.engine.settings import TrainingSettings
 from milepost_trainer.engine.state import (
     BEST,
@@ -42,23 +42,24 @@ ENGINE_VERSION = "1"
 STATE_SCHEMA_VERSION = "1"
 """Changes with the form of ``state_dict``."""
 
+EVALUATED_PARTS: tuple[Part, ...] = ("validation", "test")
 OnUnit = Callable[[int, Mapping[str, float]], None]
 
 
 class ModelTrainer:
-    """An ordinary object: make it with a model and data, then ``fit()``, or ``advance`` and ``step`` by hand."""
+    """An ordinary object: make it from its parts, then ``fit()``, or ``advance`` and ``step`` by hand."""
 
-    def __init__(self, model: nn.Module, data: WindowedData, settings: TrainingSettings) -> None:
-        self._model = model.train()
-        self._data = data
+    def __init__(self, parts: TrainingParts, settings: TrainingSettings) -> None:
+        self._parts = parts
+        self._model = parts.model.train()
         self._settings = settings
-        self._optimizer = build_optimizer(settings.optimizer, model.parameters())
+        self._optimizer = build_optimizer(settings.optimizer, self._model.parameters())
         self._schedule = Schedule(settings.schedule, settings.optimizer.learning_rate, settings.epochs)
         self._surroundings = Surroundings(
             seed=settings.seed, threads=settings.threads, deterministic=settings.deterministic
         )
         # A last micro-batch of one sample is left out: batch normalization has no variance of it.
-        samples = len(data.train)
+        self._samples_count = samples = parts.data.count("train")
         self._micro_batches = max(1, samples // settings.batch_size + (samples % settings.batch_size > 1))
         self.steps_per_epoch = math.ceil(self._micro_batches / settings.accumulation)
         """Optimizer steps in an epoch."""
@@ -149,15 +150,15 @@ class ModelTrainer:
             newest["train_loss"] = self._running_loss / self._samples(self._position)
         return newest
 
-    def evaluate_best(self) -> dict[str, Evaluation]:
+    def evaluate_best(self) -> dict[Part, Evaluation]:
         """Return the best model's figures on the validation and test parts; the training goes on unchanged."""
         current = copied("", self._model.state_dict())
         with self._surroundings.entered():
             self._model.load_state_dict(self._best or current)
-            found = {
-                name: evaluate(self._model, self._data, part, self._settings.task)
-                for name, part in (("validation", self._data.validation), ("test", self._data.test))
-            }
+            found: dict[Part, Evaluation] = {}
+            for part in EVALUATED_PARTS:
+                if self._parts.data.count(part):
+                    found[part] = evaluate(self._model, self._parts, part)
             self._model.load_state_dict(current)
         return found
 
@@ -234,7 +235,7 @@ class ModelTrainer:
 
     def _begin_epoch(self) -> None:
         """What follows from the epoch alone."""
-        self._order = permutation(self._settings.seed, self._epoch, len(self._data.train))
+        self._order = permutation(self._settings.seed, self._epoch, self._samples_count)
         self._learning_rate = self._schedule.learning_rate(self._epoch)
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate
@@ -242,8 +243,8 @@ class ModelTrainer:
     def _micro_batch(self) -> None:
         size = self._settings.batch_size
         chosen = self._order[self._position * size : (self._position + 1) * size]
-        inputs, targets = self._data.batch(self._data.train[chosen])
-        loss = loss_of(self._settings.task, self._model(inputs), targets)
+        inputs, targets = self._parts.data.batch("train", chosen)
+        loss = self._parts.loss(self._model(inputs), targets)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value} in {self._where()}")
@@ -268,7 +269,7 @@ class ModelTrainer:
 
     def _end_epoch(self) -> None:
         settings = self._settings
-        found = evaluate(self._model, self._data, self._data.validation, settings.task)
+        found = evaluate(self._model, self._parts, "validation")
         if not math.isfinite(found.loss):
             raise DivergedError(f"the validation loss is {found.loss} after epoch {self._epoch + 1}")
         self._history.append(
@@ -277,7 +278,7 @@ class ModelTrainer:
                 "learning_rate": self._learning_rate,
                 "train_loss": self._running_loss / self._samples(self._micro_batches),
                 "validation_loss": found.loss,
-                f"validation_{SCORE_NAMES[settings.task]}": found.score,
+                **{f"validation_{name}": value for name, value in found.metrics.items()},
             }
         )
         self._epoch, self._position, self._running_loss = self._epoch + 1, 0, 0.0
@@ -288,7 +289,7 @@ class ModelTrainer:
         self._begin_epoch()
 
     def _samples(self, micro_batches: int) -> int:
-        return min(micro_batches * self._settings.batch_size, len(self._data.train))
+        return min(micro_batches * self._settings.batch_size, self._samples_count)
 
     def _where(self) -> str:
         return f"epoch {self._epoch + 1}, micro-batch {self._position + 1} of {self._micro_batches}"
