@@ -16,7 +16,8 @@ from milepost_backtester.engine.records import Logs, Lot, Order
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.backtest import SmaCrossParameters
 
-from tests.backtester.backtest_doubles import Wanderer, digest_of, make_bars, through_json
+from tests.backtester.backtest_doubles import Wanderer, digest_of, through_json
+from tests.support.bars import make_bars
 
 pytestmark = pytest.mark.unit
 

@@ -23,7 +23,7 @@ from milepost_runtime.worker.messages import (
     Stopped,
 )
 
-from tests.backtester.backtest_doubles import make_bars
+from tests.support.bars import make_bars
 
 pytestmark = pytest.mark.unit
 

@@ -17,7 +17,8 @@ from milepost_backtester.engine.records import Fill, Order, RoundTrip
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.backtest import SmaCrossParameters
 
-from tests.backtester.backtest_doubles import Script, Wanderer, bars_of, digest_of, make_bars, through_json
+from tests.backtester.backtest_doubles import Script, Wanderer, bars_of, digest_of, through_json
+from tests.support.bars import make_bars
 
 pytestmark = pytest.mark.unit
 

@@ -20,7 +20,8 @@ from milepost_runtime.digests import digest_of_file
 from milepost_runtime.errors import CheckpointDamagedError, FingerprintMismatchError
 from milepost_runtime.worker.kind import JobContext
 
-from tests.backtester.backtest_doubles import SpoolSink, host_of, make_bars
+from tests.support.bars import make_bars
+from tests.support.bridge import SpoolSink, host_of
 
 pytestmark = pytest.mark.unit
 

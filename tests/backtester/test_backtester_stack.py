@@ -16,7 +16,7 @@ from milepost_infra.endpoints import StackEndpoints
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.store.datasets import DatasetCatalogue
 
-from tests.backtester.backtest_doubles import make_bars
+from tests.support.bars import make_bars
 from tests.support.harness import Harness, child_pid, open_harness
 
 pytestmark = pytest.mark.integration

@@ -1,15 +1,29 @@
-"""Seeded bars for tests of whole backtests, put into a tenant's store as a dataset."""
+"""Seeded bars: as the engine has them, and put into a tenant's store as a dataset."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from milepost_backtester.engine.bars import Bars
 from milepost_backtester.market_data import read_bars, write_canonical
 from milepost_contracts.datasets import Dataset
 from milepost_contracts.model import JsonObject
 from milepost_runtime.store.datasets import DatasetCatalogue
 from milepost_runtime.store.s3 import S3ArtifactStore
+
+MINUTE = 60 * 10**9
+
+
+def make_bars(count: int, seed: int = 1, *, step: float = 0.5) -> Bars:
+    """A random walk in cents, one bar a minute."""
+    generator = np.random.default_rng(seed)
+    closes = np.round(100 + np.abs(np.cumsum(generator.normal(0, step, count))), 2)
+    opens = np.round(np.concatenate(([closes[0]], closes[:-1])) + generator.normal(0, 0.05, count), 2)
+    highs = np.round(np.maximum(opens, closes) + generator.uniform(0, 0.3, count), 2)
+    lows = np.round(np.minimum(opens, closes) - generator.uniform(0, 0.3, count), 2)
+    times = np.arange(count, dtype=np.int64) * MINUTE + 1_700_000_000 * 10**9
+    return Bars(times, opens, highs, lows, closes, np.full(count, 1000.0))
 
 
 def random_bars(rows: int, seed: int = 7) -> pd.DataFrame:

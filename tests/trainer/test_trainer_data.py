@@ -14,7 +14,7 @@ from milepost_trainer.bars.features import compute_features, log_return, relativ
 from milepost_trainer.bars.preparation import forward_returns, prepare, split
 from milepost_trainer.parquet_tables import COLUMNS, Bars, load_bars
 
-from tests.backtester.backtest_doubles import make_bars
+from tests.support.bars import make_bars
 from tests.trainer.trainer_doubles import small_spec, write_bars
 
 pytestmark = pytest.mark.unit

@@ -18,7 +18,7 @@ from milepost_trainer.state_files import TENSORS_FILE
 from milepost_trainer.worker import TrainingKind
 from safetensors.torch import load_file, save_file
 
-from tests.backtester.backtest_doubles import host_of
+from tests.support.bridge import host_of
 from tests.trainer.trainer_doubles import Workplace, cancel_after, small_spec
 
 pytestmark = pytest.mark.unit

@@ -27,7 +27,8 @@ from milepost_trainer.results import RESULT_FILES
 from milepost_trainer.worker import TrainingKind
 from safetensors.torch import load, save
 
-from tests.backtester.backtest_doubles import SpoolSink, make_bars
+from tests.support.bars import make_bars
+from tests.support.bridge import SpoolSink
 
 SMALL = ModelSettings(hidden_size=8, layers=1)
 RICH = ModelSettings(hidden_size=8, layers=2, dropout=0.2, normalization="batch")
