@@ -18,7 +18,6 @@ from milepost_contracts.model import ContractModel
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.bridge.progress_bridge import ProgressBridge
 from milepost_runtime.checkpoints.data import CheckpointData, LoadedCheckpoint
-from milepost_runtime.errors import FingerprintMismatchError
 from milepost_runtime.worker.kind import Job, JobContext, JobResult
 
 
@@ -43,7 +42,7 @@ class CounterKind:
             kind=self.name,
             unit_name="step",
             spec_schema=CounterSpec.model_json_schema(),
-            example={"units": 100},
+            example={"units": int(os.environ.get("MILEPOST_TEST_COUNTER_EXAMPLE", "100"))},
         )
 
     def warm_up(self) -> None:
@@ -68,14 +67,15 @@ class CounterJob:
     def __init__(self, spec: CounterSpec) -> None:
         self.total_units = spec.units
         self.unit_name = "step"
-        self.fingerprint = {"counter": os.environ.get("MILEPOST_TEST_COUNTER_VERSION", "1")}
+        self.fingerprint = {
+            "counter": os.environ.get("MILEPOST_TEST_COUNTER_VERSION", "1"),
+            "environment.abacus": os.environ.get("MILEPOST_TEST_ABACUS_VERSION", "1"),
+        }
         self._spec = spec
         self._unit = 0
         self._value = hashlib.sha256(b"start").hexdigest()
 
     def restore_from_checkpoint(self, checkpoint: LoadedCheckpoint) -> None:
-        if dict(checkpoint.fingerprint) != self.fingerprint:
-            raise FingerprintMismatchError(f"counter {checkpoint.fingerprint} is not {self.fingerprint}")
         state = checkpoint.state()
         self._unit, self._value = state["unit"], state["value"]
 

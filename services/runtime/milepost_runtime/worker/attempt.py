@@ -177,6 +177,7 @@ class Attempt:
             pace_units_per_second=options.pace_units_per_second,
             stop=self._stop,
             progress_seconds=self._settings.progress_seconds / 2,
+            accept_environment=options.accept_environment,
         )
 
     async def _listen(self) -> Finished | Stopped | Raised | None:
@@ -228,6 +229,7 @@ class Attempt:
                 unit_name=message.unit_name,
                 checkpoint_id=self._endings.checkpoint_id,
                 fingerprint=message.fingerprint,
+                environment_differences=message.environment_differences,
             )
         )
 

@@ -21,6 +21,7 @@ from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.checkpoints.spool import Spool
 from milepost_runtime.clock import SystemClock
+from milepost_runtime.fingerprints import accepted_differences
 from milepost_runtime.worker.child_sink import ChildSink
 from milepost_runtime.worker.failure import InvalidInputError, describe_failure
 from milepost_runtime.worker.kind import Job, JobContext, WorkerKind
@@ -73,7 +74,7 @@ class Child:
     def serve(self) -> None:
         """Wait for the operation, compute it, say how it ended."""
         threading.Thread(target=self._listen, name="reader", daemon=True).start()
-        self._send(Ready())
+        self._send(Ready(kind=self._kind.describe()))
         self._run_received.wait()
         run = self._run
         if run is None:
@@ -134,7 +135,11 @@ class Child:
 
     def _restore(self, job: Job, run: Run, sink: ChildSink) -> None:
         checkpoint = run.checkpoint
+        differences: tuple[str, ...] = ()
         if checkpoint is not None:
+            differences = accepted_differences(
+                checkpoint.fingerprint, job.fingerprint, accept_environment=run.accept_environment
+            )
             job.restore_from_checkpoint(
                 LoadedCheckpoint(
                     unit=checkpoint.unit,
@@ -151,6 +156,7 @@ class Child:
                 total_units=job.total_units,
                 unit_name=job.unit_name,
                 fingerprint=dict(job.fingerprint),
+                environment_differences=differences,
             )
         )
 

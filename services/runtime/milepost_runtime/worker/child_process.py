@@ -16,6 +16,7 @@ from typing import Self
 
 import structlog
 from milepost_contracts.failures import Failure, FailureCode
+from milepost_contracts.kinds import KindDescription
 from milepost_contracts.model import ContractModel
 
 from milepost_runtime.worker.messages import (
@@ -49,6 +50,7 @@ class ChildProcess:
         self._writer = writer
         self._stderr_tail: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
         self._stderr_task = asyncio.create_task(self._forward_stderr())
+        self._kind: KindDescription | None = None
 
     @classmethod
     async def spawn(cls, kind: str) -> Self:
@@ -78,6 +80,13 @@ class ChildProcess:
         return self._process.pid
 
     @property
+    def kind(self) -> KindDescription:
+        """What this child can compute; known once it is ready."""
+        if self._kind is None:
+            raise RuntimeError("the child is not ready yet")
+        return self._kind
+
+    @property
     def alive(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.returncode is None
@@ -105,7 +114,11 @@ class ChildProcess:
                 line = await self._reader.readline()
         except TimeoutError:
             return False
-        return line.endswith(b"\n") and isinstance(TO_HOST.validate_json(line), Ready)
+        word = TO_HOST.validate_json(line) if line.endswith(b"\n") else None
+        if not isinstance(word, Ready):
+            return False
+        self._kind = word.kind
+        return True
 
     async def end(self, *, grace_seconds: float) -> None:
         """SIGTERM, and SIGKILL after the grace; returns when it is gone."""

@@ -19,11 +19,7 @@ class InvalidInputError(Exception):
 
 
 _CODES: tuple[tuple[type[Exception], FailureCode, str | None], ...] = (
-    (
-        FingerprintMismatchError,
-        FailureCode.FINGERPRINT_MISMATCH,
-        "resume with the same versions, or start a new operation",
-    ),
+    (FingerprintMismatchError, FailureCode.FINGERPRINT_MISMATCH, "start a new operation"),
     (CheckpointDamagedError, FailureCode.CHECKPOINT_DAMAGED, "resume from an earlier checkpoint"),
     (ArtifactDamagedError, FailureCode.INPUT_DAMAGED, "add the dataset again"),
     (InvalidInputError, FailureCode.INVALID_INPUT, None),
@@ -36,6 +32,10 @@ def describe_failure(error: Exception) -> Failure:
         ((code, fix) for error_type, code, fix in _CODES if isinstance(error, error_type)),
         (FailureCode.ERROR, None),
     )
+    if isinstance(error, FingerprintMismatchError) and error.environment_only:
+        fix = (
+            "resume with the same environment, or accept the new one: `milepost resume --accept-environment`"
+        )
     lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
     return Failure(
         code=code,

@@ -1,8 +1,10 @@
 """The worker host: fetches work, claims it, and sees each attempt through.
 
-States of a slot: warm child waiting -> work fetched -> claimed -> computing -> warm child waiting. Authority: the
-host owns leases, uploads and every word in the log; children only compute. Failures: a child that dies costs
-its attempt; a host that dies costs a lease; a host that is told to stop releases what it runs.
+States of the host: first child warms up -> its kind is announced -> in the fleet -> stopping -> left. Of a slot:
+warm child waiting -> work fetched -> claimed -> computing -> warm child waiting. Authority: the host owns leases,
+uploads and every word in the log; children only compute, and they alone import what computing needs. Failures:
+a child that dies costs its attempt; a host that dies costs a lease; a host that is told to stop releases what it
+runs.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ from importlib.metadata import version
 
 import structlog
 from milepost_contracts.fleet import WorkerHeartbeat
+from milepost_contracts.kinds import KindDescription
 
 from milepost_runtime.clock import random_id
 from milepost_runtime.errors import BusUnavailableError
@@ -55,20 +58,23 @@ class WorkerHost:
         )
         self._pool = ChildPool(kind.name, start_grace_seconds=self._settings.start_grace_seconds)
         self._stopping = asyncio.Event()
+        self._announced: KindDescription | None = None
         self._attempts: dict[str, Attempt] = {}
         self._started_at = attempt_ports.clock.now()
 
     async def run(self) -> None:
-        """Announce the kind, work until ``stop``, leave the fleet.
+        """Announce the kind once a child can compute it, work until ``stop``, leave the fleet.
 
         Raises:
             ChildStartError: the kind cannot be loaded in a child; its last words are in the message.
+            BusUnavailableError: the kind could not be announced.
         """
-        await self._ports.catalogue.announce(self._kind.describe())
         try:
+            first = await self._first_child()
             async with asyncio.TaskGroup() as tasks:
                 heart = tasks.create_task(self._beat())
-                slots = [tasks.create_task(self._serve_slot()) for _ in range(self._settings.slots)]
+                children = [first, *(None for _ in range(self._settings.slots - 1))]
+                slots = [tasks.create_task(self._serve_slot(child)) for child in children]
                 await asyncio.wait(slots)
                 heart.cancel()
         finally:
@@ -81,11 +87,30 @@ class WorkerHost:
         for attempt in list(self._attempts.values()):
             await attempt.shut_down()
 
-    async def _serve_slot(self) -> None:
-        child: ChildProcess | None = None
+    async def _first_child(self) -> ChildProcess:
+        """Only a child knows the kind: describing it needs the imports that the host must not make."""
+        child = await self._pool.take()
+        try:
+            await self._announce(child.kind)
+        except BusUnavailableError:
+            await child.kill()
+            raise
+        return child
+
+    async def _announce(self, kind: KindDescription) -> None:
+        """Say what specs must look like, when it is not what was said last: a team may have installed more."""
+        if kind != self._announced:
+            await self._ports.catalogue.announce(kind)
+            self._announced = kind
+
+    async def _serve_slot(self, child: ChildProcess | None) -> None:
         while not self._stopping.is_set():
-            if child is None or not child.alive:
+            if child is not None and not child.alive:  # it died while it waited
+                await child.close()
+                child = None
+            if child is None:
                 child = await self._pool.take()
+                await self._announce_again(child.kind)
             item = await self._fetch()
             if item is None:
                 continue
@@ -96,6 +121,12 @@ class WorkerHost:
                 child = None
         if child is not None:
             await child.kill()
+
+    async def _announce_again(self, kind: KindDescription) -> None:
+        try:
+            await self._announce(kind)
+        except BusUnavailableError as error:  # the next child's turn
+            log.warning("bus away", reason=str(error))
 
     async def _compute(self, claimed: ClaimedOperation, child: ChildProcess) -> None:
         operation_id = claimed.operation_id

@@ -1,8 +1,8 @@
 """What a team writes to plug in a kind of work: a ``WorkerKind`` and its ``Job``.
 
 A kind is registered under the entry point group ``milepost.kinds``; nothing that arrives on the bus is ever
-imported or executed. ``describe`` runs in the host and must be cheap to import; everything heavy happens in
-``warm_up`` and ``create_job``, in the computing child.
+imported or executed. The host only reads ``name`` and ``default_checkpoint_policy``, so importing the kind must be
+cheap; ``warm_up``, ``describe`` and ``create_job`` run in the computing child and may import whatever they need.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,11 @@ class Job(Protocol):
     unit_name: str
     """What this job counts: ``bar``, ``epoch`` or ``step``."""
     fingerprint: Mapping[str, str]
-    """What must be equal for a resumed run to be exact: code, engine, schema and data versions."""
+    """What must be equal for a resumed run to be exact: code, engine, schema and data versions.
+
+    Names of what may be accepted as different begin with ``environment.`` (see ``fingerprints``). The runtime
+    compares it with a checkpoint's before ``restore_from_checkpoint``.
+    """
 
     def restore_from_checkpoint(self, checkpoint: LoadedCheckpoint) -> None:
         """Put everything back; the run goes on with the unit after the checkpoint."""
@@ -75,7 +79,10 @@ class WorkerKind(Protocol):
     """Used when neither the command nor the worker's settings say otherwise."""
 
     def describe(self) -> KindDescription:
-        """Return what specs must look like; announced when the worker starts."""
+        """Return what specs must look like, registered parts included.
+
+        Called in each child after ``warm_up``; the host announces it when it differs from the last one.
+        """
         ...
 
     def warm_up(self) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
 from milepost_contracts.failures import Failure
+from milepost_contracts.kinds import KindDescription
 from milepost_contracts.model import ContractModel, JsonObject
 from pydantic import Field, TypeAdapter
 
@@ -49,6 +50,7 @@ class Run(ContractModel):
     pace_units_per_second: float | None
     stop: Stop | None
     progress_seconds: float
+    accept_environment: bool = False
 
 
 class SaveNow(ContractModel):
@@ -65,9 +67,10 @@ class Committed(ContractModel):
 
 
 class Ready(ContractModel):
-    """The heavy imports are done."""
+    """The heavy imports are done; what the kind's specs must look like, for the host to announce."""
 
     message: Literal["ready"] = "ready"
+    kind: KindDescription
 
 
 class Begun(ContractModel):
@@ -78,6 +81,7 @@ class Begun(ContractModel):
     total_units: int
     unit_name: str
     fingerprint: dict[str, str]
+    environment_differences: tuple[str, ...] = ()
 
 
 class Advanced(ContractModel):

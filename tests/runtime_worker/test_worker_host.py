@@ -1,0 +1,187 @@
+"""The worker host over doubles: who says what a kind is, and when."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from milepost_contracts.fleet import WorkerHeartbeat
+from milepost_contracts.kinds import KindDescription
+from milepost_runtime.clock import SystemClock
+from milepost_runtime.errors import BusUnavailableError
+from milepost_runtime.store.directory import DirectoryArtifactStore
+from milepost_runtime.testing.event_log import MemoryEventLog
+from milepost_runtime.testing.fleet import MemoryFleet, MemoryKindCatalogue
+from milepost_runtime.testing.signals import MemorySignals
+from milepost_runtime.testing.work_queue import MemoryWorkQueue
+from milepost_runtime.work_queue import WorkItem
+from milepost_runtime.worker.host import HostPorts, WorkerHost
+from milepost_runtime.worker.kinds import load_kind
+from milepost_runtime.worker.ports import AttemptPorts
+from milepost_runtime.worker.preparation import Preparation
+from milepost_runtime.worker.settings import WorkerSettings
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parent.parent.parent
+PLUGINS = str(Path(__file__).parent.parent / "plugins")
+LIMIT_SECONDS = 60.0
+
+
+class WatchedCatalogue(MemoryKindCatalogue):
+    """Keeps every announcement, and a queue of them to wait on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.announced: asyncio.Queue[KindDescription] = asyncio.Queue()
+
+    async def announce(self, description: KindDescription) -> None:
+        await super().announce(description)
+        await self.announced.put(description)
+
+
+class AwayCatalogue(MemoryKindCatalogue):
+    """A bus that is away."""
+
+    async def announce(self, description: KindDescription) -> None:
+        raise BusUnavailableError("away")
+
+
+class WatchedFleet(MemoryFleet):
+    """Says when somebody beat for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beaten = asyncio.Event()
+
+    async def beat(self, heartbeat: WorkerHeartbeat) -> None:
+        await super().beat(heartbeat)
+        self.beaten.set()
+
+
+class IdleQueue(MemoryWorkQueue):
+    """Never has work; lets the host look after its child once ``looking`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looking = asyncio.Event()
+
+    async def fetch(self, kind: str, *, timeout_seconds: float) -> WorkItem | None:
+        await self.looking.wait()
+        await asyncio.sleep(0)
+        return None
+
+
+class Desk:
+    """A host of a kind, and what it talks to."""
+
+    def __init__(self, directory: Path, kind: str, catalogue: MemoryKindCatalogue | None = None) -> None:
+        self.catalogue = catalogue or WatchedCatalogue()
+        self.fleet, self.queue = WatchedFleet(), IdleQueue()
+        store = DirectoryArtifactStore(directory / "store")
+        loaded = load_kind(kind)
+        self.host = WorkerHost(
+            loaded,
+            HostPorts(self.queue, self.fleet, self.catalogue),
+            AttemptPorts(
+                event_log=MemoryEventLog(),
+                signals=MemorySignals(),
+                store=store,
+                preparation=Preparation(store, directory / "inputs"),
+                clock=SystemClock(),
+                settings=WorkerSettings("w-1", kind, directory / "worker"),
+                default_policy=loaded.default_checkpoint_policy,
+            ),
+        )
+
+    async def next_announcement(self) -> KindDescription:
+        assert isinstance(self.catalogue, WatchedCatalogue)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await self.catalogue.announced.get()
+
+
+@asynccontextmanager
+async def running(desk: Desk) -> AsyncIterator[Desk]:
+    task = asyncio.create_task(desk.host.run())
+    try:
+        yield desk
+    finally:
+        await desk.host.stop()
+        await task
+
+
+@pytest.fixture(autouse=True)
+def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", PLUGINS)
+
+
+async def test_the_kind_is_announced_as_its_child_describes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child's description is announced, and the worker is in the fleet only after it."""
+    monkeypatch.setenv("MILEPOST_TEST_COUNTER_EXAMPLE", "7")
+    desk = Desk(tmp_path, "counter")
+    async with running(desk):
+        assert await desk.fleet.workers() == []
+        assert (await desk.next_announcement()).example == {"units": 7}
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await desk.fleet.beaten.wait()
+        assert [worker.kind for worker in await desk.fleet.workers()] == ["counter"]
+    assert await desk.fleet.workers() == []
+
+
+async def test_a_changed_kind_is_announced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later child that has more to offer replaces the announcement; one that has not says nothing."""
+    desk = Desk(tmp_path, "counter")
+    async with running(desk):
+        assert (await desk.next_announcement()).example == {"units": 100}
+        monkeypatch.setenv("MILEPOST_TEST_COUNTER_EXAMPLE", "200")
+        for child in psutil.Process().children():
+            if "--kind=counter" in child.cmdline():
+                child.kill()
+        desk.queue.looking.set()
+        assert (await desk.next_announcement()).example == {"units": 200}
+
+
+async def test_a_host_that_cannot_announce_does_not_work(tmp_path: Path) -> None:
+    """Nobody could start operations for it: it ends with the bus's error and leaves no child behind."""
+    before = {child.pid for child in psutil.Process().children()}
+    with pytest.raises(BusUnavailableError):
+        await Desk(tmp_path, "counter", AwayCatalogue()).host.run()
+    assert {child.pid for child in psutil.Process().children()} <= before
+
+
+HOST_OF_TRAININGS = """
+import asyncio, json, sys
+from pathlib import Path
+from tests.runtime_worker.test_worker_host import Desk, running
+
+async def announce():
+    desk = Desk(Path(sys.argv[1]), "training")
+    async with running(desk):
+        return await desk.next_announcement()
+
+kind = asyncio.run(announce())
+heavy = [name for name in ("torch", "numpy", "pandas", "pyarrow", "safetensors") if name in sys.modules]
+print(json.dumps([heavy, sorted(kind.parts["task"]), kind.dataset_fields]))
+"""
+
+
+def test_a_host_of_trainings_loads_no_torch(tmp_path: Path) -> None:
+    """It announces every installed task with its schema, and array libraries stay in the child."""
+    found = subprocess.run(
+        [sys.executable, "-c", HOST_OF_TRAININGS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    heavy, tasks, fields = json.loads(found.stdout.splitlines()[-1])
+    assert heavy == []
+    assert "bars" in tasks
+    assert fields == ["data"]
