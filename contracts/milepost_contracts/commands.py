@@ -10,7 +10,7 @@ from milepost_contracts.model import ContractModel, JsonObject
 
 
 class RunOptions(ContractModel):
-    """How an operation is run. Nothing here changes its result."""
+    """How an operation is run. Nothing here changes its result, but for an accepted environment."""
 
     checkpoint: CheckpointPolicySpec | None = None
     """When to save checkpoints; the worker's own settings when absent."""
@@ -20,6 +20,8 @@ class RunOptions(ContractModel):
     """Slow down to this speed, for demonstrations."""
     max_attempts: int = Field(default=5, ge=1, le=100)
     """After this many lost attempts the operation fails."""
+    accept_environment: bool = False
+    """The environment (versions, device) may differ from the checkpoint's; equality is then not promised."""
 
 
 class StartOperation(ContractModel):
@@ -57,7 +59,7 @@ class ResumeOperation(ContractModel):
     """Any kept checkpoint of the operation; the newest when absent."""
     name: str | None = Field(default=None, max_length=200)
     options: RunOptions | None = None
-    """The parent's options, less ``stop_at_unit``, when absent."""
+    """The parent's options, less ``stop_at_unit`` and ``accept_environment``, when absent."""
     dry_run: bool = False
 
 

@@ -132,6 +132,8 @@ class Started(_Event):
     checkpoint_id: CheckpointId | None = None
     """The checkpoint it was restored from."""
     fingerprint: dict[str, str] = {}
+    environment_differences: tuple[str, ...] = ()
+    """What is other than when the checkpoint was saved, accepted by the command: equality is not promised."""
 
 
 class Progress(_Event):

@@ -11,7 +11,7 @@ from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.digests import canonical_json, digest_of_bytes
-from milepost_runtime.errors import FingerprintMismatchError
+from milepost_runtime.fingerprints import environment_entries
 from milepost_runtime.worker.kind import JobContext, JobResult
 from pydantic import BaseModel, ValidationError
 
@@ -45,10 +45,8 @@ class BacktestJob:
         """Put cash, lots, orders, logs and the strategy's state back; the run goes on with the next bar.
 
         Raises:
-            FingerprintMismatchError: it was saved by another engine, strategy, data or settings; each is named.
             CheckpointDamagedError: rows of a log are missing.
         """
-        self._compare(checkpoint.fingerprint)
         state = checkpoint.state()
         logs = self._segments.restore(checkpoint, log_lengths(state))
         self._engine.load_state_dict(state, logs)
@@ -101,16 +99,6 @@ class BacktestJob:
             "trades": float(len(logs.trades)),
         }
 
-    def _compare(self, saved: Mapping[str, str]) -> None:
-        names = sorted(self.fingerprint.keys() | saved.keys())
-        differences = [
-            f"{name} was {saved.get(name)!r} and is {self.fingerprint.get(name)!r}"
-            for name in names
-            if saved.get(name) != self.fingerprint.get(name)
-        ]
-        if differences:
-            raise FingerprintMismatchError("; ".join(differences))
-
 
 def create_backtest_job(context: JobContext) -> BacktestJob:
     """Build the job of a spec.
@@ -152,8 +140,7 @@ def fingerprint_of(
         "data": data_digest,
         "initial_cash": repr(spec.initial_cash),
         "commission_rate": repr(spec.commission_rate),
-        "numpy": version("numpy"),
-        "pyarrow": version("pyarrow"),
+        **environment_entries({"numpy": version("numpy"), "pyarrow": version("pyarrow")}),
     }
 
 

@@ -83,6 +83,11 @@ class CheckpointDamagedError(RuntimeServiceError):
 class FingerprintMismatchError(RuntimeServiceError):
     """The checkpoint was saved by other code or other data; resuming would not be exact."""
 
+    def __init__(self, detail: str = "", *, environment_only: bool = False) -> None:
+        super().__init__(detail)
+        self.environment_only = environment_only
+        """Whether the command could accept every difference."""
+
 
 class UnknownKindError(RuntimeServiceError):
     """No kind of that name is registered under the entry point group milepost.kinds."""

@@ -8,14 +8,14 @@ from milepost_contracts.model import ContractModel, JsonObject
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
-from milepost_runtime.errors import CheckpointDamagedError, FingerprintMismatchError
+from milepost_runtime.errors import CheckpointDamagedError
 from milepost_runtime.worker.kind import JobContext, JobResult
 from pydantic import ValidationError
 
 from milepost_trainer.bridge import TrainingProgressBridge
 from milepost_trainer.engine.errors import StateMismatchError
 from milepost_trainer.engine.trainer import ModelTrainer
-from milepost_trainer.fingerprint import differences, fingerprint_of
+from milepost_trainer.fingerprint import fingerprint_of
 from milepost_trainer.results import RESULT_FILES, write_results
 from milepost_trainer.specs import training_settings
 from milepost_trainer.state_files import read_state
@@ -47,12 +47,8 @@ class TrainingJob:
         """Put weights, optimizer, best model, history and random state back; the run goes on with the next unit.
 
         Raises:
-            FingerprintMismatchError: versions, data or settings are others; each is named.
             CheckpointDamagedError: a file or a tensor is missing, or is not what it should be.
         """
-        found = differences(dict(checkpoint.fingerprint), dict(self.fingerprint))
-        if found:
-            raise FingerprintMismatchError("; ".join(found))
         try:
             self._trainer.load_state_dict(read_state(checkpoint))
         except StateMismatchError as error:

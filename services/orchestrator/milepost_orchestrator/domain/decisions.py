@@ -136,7 +136,8 @@ def decide_resume(
     origin = _choose_origin(facts, command.checkpoint_id)
     if isinstance(origin, Rejection):
         return origin
-    options = command.options or facts.requested.options.model_copy(update={"stop_at_unit": None})
+    own = {"stop_at_unit": None, "accept_environment": False}
+    options = command.options or facts.requested.options.model_copy(update=own)
     requested = facts.requested.model_copy(
         update={
             "name": command.name or facts.requested.name,
