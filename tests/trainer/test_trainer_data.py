@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from milepost_contracts.specs.training import FeatureSpec, TrainingSpec
+from milepost_contracts.specs.bars_training import BarsTaskParameters, FeatureSpec
+from milepost_trainer.bars.bar_files import COLUMNS, Bars, load_bars
 from milepost_trainer.bars.features import compute_features, log_return, relative_strength, zscore
 from milepost_trainer.bars.preparation import forward_returns, prepare, split
-from milepost_trainer.parquet_tables import COLUMNS, Bars, load_bars
+from milepost_trainer.bars.windows import WindowedData
+from milepost_trainer.engine.parts import Part
 
 from tests.support.bars import make_bars
 from tests.trainer.trainer_doubles import small_spec, write_bars
@@ -26,8 +28,13 @@ def bars_of(count: int = 400, seed: int = 1) -> Bars:
     return Bars(bars.timestamp, bars.open, bars.high, bars.low, bars.close, volume)
 
 
-def spec_of(**fields: Any) -> TrainingSpec:
-    return TrainingSpec.model_validate({"data": {"name": "x"}, **small_spec(**fields)})
+def spec_of(**fields: Any) -> BarsTaskParameters:
+    content: Any = small_spec(**fields)
+    return BarsTaskParameters.model_validate(content["task"]["parameters"])
+
+
+def everything(data: WindowedData, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+    return data.batch(part, torch.arange(data.count(part)))
 
 
 def test_features_are_what_their_formulas_say() -> None:
@@ -106,9 +113,9 @@ def test_training_samples_know_nothing_of_later_parts(label: str) -> None:
     )
     was, now = prepare(bars, spec), prepare(mixed, spec)
     assert was.scaling == now.scaling
-    for first, second in zip(was.data.batch(was.data.train), now.data.batch(now.data.train), strict=True):
+    for first, second in zip(everything(was.data, "train"), everything(now.data, "train"), strict=True):
         assert torch.equal(first, second)
-    assert not torch.equal(was.data.batch(was.data.test)[0], now.data.batch(now.data.test)[0])
+    assert not torch.equal(everything(was.data, "test")[0], everything(now.data, "test")[0])
 
 
 def test_training_inputs_are_scaled() -> None:
@@ -124,7 +131,7 @@ def test_training_inputs_are_scaled() -> None:
 def test_a_sample_is_the_window_that_ends_at_its_bar() -> None:
     """The last row of the inputs is the sample's own bar."""
     data = prepare(bars_of(), spec_of()).data
-    inputs, targets = data.batch(data.train[:3])
+    inputs, targets = data.batch("train", torch.arange(3))
     index = int(data.train[1])
     assert torch.equal(inputs[1], data.features[index - data.window + 1 : index + 1])
     assert targets[1] == data.targets[index]
