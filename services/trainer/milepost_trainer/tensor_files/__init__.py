@@ -1,0 +1,1 @@
+"""Tensors in safetensors files: laid out in memory as on disk, written and read without a second copy."""

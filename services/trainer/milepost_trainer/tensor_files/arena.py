@@ -1,0 +1,94 @@
+"""A tensor arena: memory laid out exactly as one safetensors file.
+
+Copying a tensor into its place is all the work of saving it: the memory is then written as it is.
+"""
+
+import ctypes
+import mmap
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from milepost_trainer.tensor_files.layout import FileLayout, Form, layout_of
+from milepost_trainer.tensor_files.pages import BLOCK_BYTES, touched_pages
+
+MEMMOVE_BYTES_MIN = 128 * 1024
+"""From this size on a plain memory copy, which uses no thread of torch and stores past the caches."""
+
+
+class TensorArena:
+    """Reused for every state of the same form; another form gets other places, and memory only if it needs more.
+
+    One thread at a time uses it: who that is, is for the owner to decide.
+    """
+
+    def __init__(self) -> None:
+        self._memory: mmap.mmap | None = None
+        self._layout: FileLayout | None = None
+        self._forms: Mapping[str, Form] = {}
+        self._tensors: dict[str, Tensor] = {}
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Views of the memory, by name; what they show changes with the next ``copy_in``."""
+        return self._tensors
+
+    def blocks(self) -> Iterator[memoryview]:
+        """Yield the bytes of the file, each block at a page of memory and of the file."""
+        if self._memory is None or self._layout is None:
+            raise RuntimeError("nothing was copied in yet")
+        content = memoryview(self._memory)[: self._layout.size_bytes].toreadonly()
+        for start in range(0, len(content), BLOCK_BYTES):
+            yield content[start : start + BLOCK_BYTES]
+
+    def prepare(self, forms: Mapping[str, Form]) -> None:
+        """Make place for tensors of these forms; nothing happens when it is there already."""
+        if self._layout is not None and self._forms == forms:
+            return
+        layout = layout_of(forms)
+        self._layout, self._tensors = None, {}
+        if self._memory is None or len(self._memory) < layout.size_bytes:
+            self._memory = touched_pages(layout.size_bytes)
+        self._memory[: layout.data_start] = layout.head
+        self._tensors = _views(self._memory, layout)
+        self._layout, self._forms = layout, dict(forms)
+
+    def copy_in(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy tensors of the prepared forms, from whatever device; the interpreter is free meanwhile."""
+        small: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for name, target in self._tensors.items():
+            source = tensors[name].detach()
+            if (
+                target.nbytes >= MEMMOVE_BYTES_MIN
+                and source.device.type == "cpu"
+                and source.is_contiguous()
+                and source.dtype == target.dtype
+            ):
+                ctypes.memmove(target.data_ptr(), source.data_ptr(), target.nbytes)
+            else:
+                small[0].append(target)
+                small[1].append(source)
+        if small[0]:
+            _foreach_copy(*small)
+
+
+def _foreach_copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    with torch.no_grad():
+        torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+
+
+def _views(memory: mmap.mmap, layout: FileLayout) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, place in layout.places.items():
+        if place.start == place.stop:
+            found[name] = torch.empty(place.shape, dtype=place.dtype)
+            continue
+        flat = torch.frombuffer(
+            memory,
+            dtype=place.dtype,
+            offset=place.start,
+            count=(place.stop - place.start) // place.dtype.itemsize,
+        )
+        found[name] = flat.view(place.shape)
+    return found
