@@ -1,8 +1,10 @@
 """Build and read envelopes: the one place where models become messages and messages become models."""
 
 from datetime import datetime
+from typing import Any, cast
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from milepost_contracts.commands import COMMANDS, Command
 from milepost_contracts.envelope import Envelope
@@ -86,15 +88,44 @@ def decode(payload: bytes) -> Envelope:
     return Envelope.model_validate_json(payload)
 
 
-def problems_of(error: ValidationError, prefix: str = "") -> tuple[Problem, ...]:
-    """Return every fault that pydantic found, each with the dotted path of its field."""
+def problems_of(error: ValidationError, prefix: str = "", document: object = None) -> tuple[Problem, ...]:
+    """Return every fault that pydantic found, each with the dotted path of its field.
+
+    pydantic puts the name of a union's branch into the path; with the ``document`` that was checked it stays out.
+    """
     return tuple(
         Problem(
-            field=".".join(str(part) for part in ((prefix,) if prefix else ()) + fault["loc"]),
+            field=".".join(str(part) for part in ((prefix,) if prefix else ()) + _path(fault, document)),
             message=fault["msg"].removeprefix("Value error, "),
         )
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        for fault in error.errors(include_url=False, include_context=False)
     )
+
+
+def _path(fault: ErrorDetails, document: object) -> tuple[int | str, ...]:
+    """Keep the parts that the document has, and a last one that names a field which it lacks."""
+    if not isinstance(document, dict):
+        return fault["loc"]
+    found = cast("Any", document)
+    path: list[int | str] = []
+    for number, part in enumerate(fault["loc"], start=1):
+        if _has(found, part):
+            path.append(part)
+            found = found[part]
+        elif number == len(fault["loc"]) and _is_field_of(found, fault):
+            path.append(part)
+    return tuple(path)
+
+
+def _is_field_of(found: Any, fault: ErrorDetails) -> bool:
+    """Tell an absent field from a branch: a branch was given all of it, a field its own value or its default."""
+    return isinstance(found, dict) and (fault["type"] == "missing" or fault["input"] != found)
+
+
+def _has(found: Any, part: int | str) -> bool:
+    if isinstance(found, list | tuple):
+        return isinstance(part, int) and part < len(cast("list[object]", found))
+    return isinstance(found, dict) and part in found
 
 
 def _absent(envelope: Envelope) -> set[str]:

@@ -108,6 +108,80 @@ async def test_announced_strategy_is_checked_by_its_schema(workshop: Workshop) -
     }
 
 
+DIGITS = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "hidden_size": {"type": "integer", "minimum": 1, "default": 32},
+        "shift": {"type": "integer", "minimum": 0, "maximum": 3, "default": 1},
+    },
+}
+
+
+async def announce_digits(workshop: Workshop) -> None:
+    """A worker was there once and is gone: its announcement stays."""
+    await workshop.kinds.announce(
+        KindDescription(
+            kind="training",
+            unit_name="epoch",
+            spec_schema={},
+            parts={"task": {"bars": {"type": "object"}, "digits": DIGITS}},
+            dataset_fields=("data",),
+        )
+    )
+
+
+async def test_a_training_of_a_team_is_resolved_without_its_worker(workshop: Workshop) -> None:
+    """Its parameters get their defaults, and no dataset is asked for."""
+    await announce_digits(workshop)
+    found = await workshop.specs.resolve("training", {"task": {"name": "digits"}, "epochs": 3})
+    assert isinstance(found, ResolvedSpec)
+    assert found.spec["task"] == {"name": "digits", "parameters": {"hidden_size": 32, "shift": 1}}
+    assert (found.spec["data"], found.spec["batch_size"], found.inputs) == ([], 256, ())
+
+
+async def test_problems_of_spec_and_task_come_in_one_refusal(workshop: Workshop) -> None:
+    """Wrong fields of the spec, settings that do not fit, wrong parameters and unknown data are named together."""
+    await announce_digits(workshop)
+    spec = {
+        "task": {"name": "digits", "parameters": {"shift": 9, "colour": "red"}},
+        "data": [{"name": "aapl"}, {"name": "nowhere"}],
+        "epoch": 3,
+        "optimizer": {"momentum": 0.9},
+        "scheduler": {"name": "cosine", "patience": 5},
+    }
+    found = await workshop.specs.resolve("training", spec)
+    assert set(fields(found)) == {
+        "spec.epoch",
+        "spec.optimizer.momentum",
+        "spec.scheduler.patience",
+        "spec.task.parameters",
+        "spec.task.parameters.shift",
+        "spec.data.1",
+    }
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_an_unknown_task_is_refused_beside_all_else(workshop: Workshop, announced: bool) -> None:
+    """The tasks that are known are listed, and the rest of the spec is checked all the same."""
+    if announced:
+        await announce_digits(workshop)
+    spec = {"task": {"name": "astrology"}, "data": {"name": "aapl"}, "epochs": 0}
+    found = await workshop.specs.resolve("training", spec)
+    assert fields(found) == ["spec.epochs", "spec.task.name"]
+    known = "bars, digits" if announced else "bars"
+    assert found.problems[1].message == f"unknown task astrology; known: {known}"
+
+
+async def test_several_datasets_are_pinned_in_their_order(workshop: Workshop) -> None:
+    """Each gets its digest, and all of them are inputs."""
+    workshop.datasets.entries["msft"] = dataset("msft", b"other bars")
+    found = await workshop.specs.resolve("training", {"data": [{"name": "msft"}, {"name": "aapl"}]})
+    assert isinstance(found, ResolvedSpec)
+    assert [each["name"] for each in found.spec["data"]] == ["msft", "aapl"]
+    assert found.inputs == (dataset("msft", b"other bars").artifact, dataset().artifact)
+
+
 async def test_unknown_kind_is_refused_with_the_known_ones(workshop: Workshop) -> None:
     """Announced and built-in kinds are named."""
     found = await workshop.specs.resolve("astrology", {})

@@ -141,7 +141,7 @@ def _check_whole(
             return built_in.spec.model_validate(spec).model_dump(mode="json"), ()
         except ValidationError as error:
             # With its defaults, so that what follows finds its own problems too.
-            return with_defaults(built_in.spec.model_json_schema(), spec), problems_of(error, "spec")
+            return with_defaults(built_in.spec.model_json_schema(), spec), problems_of(error, "spec", spec)
     if announced is None:
         return spec, ()
     # Defaults first: a property that has one is never missing.
@@ -194,7 +194,7 @@ def _check_parameters(
         try:
             return model.model_validate(parameters).model_dump(mode="json"), ()
         except ValidationError as error:
-            return parameters, problems_of(error, path)
+            return parameters, problems_of(error, path, parameters)
     if schema is None:
         return parameters, ()
     filled = with_defaults(schema, parameters)
