@@ -32,6 +32,14 @@ REQUESTED = events.Requested(
 )
 CLAIMED = events.Claimed(attempt=1, worker_id="w-1", host="here", pid=7, lease_seconds=10)
 STARTED = events.Started(attempt=1, unit=0, total_units=10_000, unit_name="bar")
+MOVED = events.Started(
+    attempt=2,
+    unit=5000,
+    total_units=10_000,
+    unit_name="bar",
+    checkpoint_id=CHECKPOINT,
+    environment_differences=("numpy was '1' and is '2'",),
+)
 PROGRESS = events.Progress(attempt=1, unit=5000, total_units=10_000, units_per_second=500)
 SNAPSHOT = events.StateSnapshot(
     attempt=1,
@@ -116,6 +124,15 @@ def test_a_resumed_operation_starts_at_the_unit_of_its_checkpoint() -> None:
     )
 
 
+def test_an_accepted_environment_is_remembered_to_the_end() -> None:
+    """From events and from the orchestrator's document, whose attempts hold it, alike."""
+    folded = view_of_events(OPERATION, log(REQUESTED, CLAIMED, STARTED, MOVED, COMPLETED))
+    assert folded.environment_differences == ("numpy was '1' and is '2'",)
+    attempts = [{"environment_differences": []}, {"environment_differences": ["numpy was '1' and is '2'"]}]
+    document = {**folded.document(), "environment_differences": [], "attempts": attempts}
+    assert view_of_document(document).environment_differences == folded.environment_differences
+
+
 def test_running_words_say_what_a_person_asks() -> None:
     """Units of total, rate, time left, newest checkpoint and its age."""
     view = view_of_events(OPERATION, log(REQUESTED, CLAIMED, STARTED, SNAPSHOT, PROGRESS))
@@ -129,6 +146,11 @@ def test_running_words_say_what_a_person_asks() -> None:
     [
         (CLAIMED, "claimed: attempt 1 by w-1 (pid 7)"),
         (STARTED, "started: at 0 of 10,000 bars (0 %)"),
+        (
+            MOVED,
+            f"started: at 5,000 of 10,000 bars (50 %), from checkpoint {CHECKPOINT}; accepted as different, so "
+            "equality is not promised: numpy was '1' and is '2'",
+        ),
         (SNAPSHOT, f"state-snapshot: checkpoint {CHECKPOINT} at 5,000 (cancellation), 1 file, 2.0 kB"),
         (CANCELLED, f"cancelled: at 5,000, {CHECKPOINT}, enough"),
         (COMPLETED, "completed: 10,000 units; trades 12"),

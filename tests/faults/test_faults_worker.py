@@ -250,6 +250,34 @@ async def test_other_code_version_is_refused_by_name(harness: Harness) -> None:
     assert "counter" in failed.failure.message
 
 
+async def test_another_environment_is_refused_until_it_is_accepted(harness: Harness) -> None:
+    """The refusal says how to accept; accepted, the run goes on and its start names what is other."""
+    await harness.services.orchestrator()
+    first = await harness.services.worker("w-1")
+    operation_id = await harness.start("counter", {"units": 100}, stop_at_unit=50)
+    await harness.end(operation_id)
+    await first.stop()
+    await harness.services.worker("w-2", MILEPOST_TEST_ABACUS_VERSION="2")
+
+    refused_id = await harness.resume(operation_id)
+    refused = await harness.end(refused_id)
+    assert isinstance(refused, Failed)
+    assert refused.failure.code is FailureCode.FINGERPRINT_MISMATCH
+    assert "abacus was '1' and is '2'" in refused.failure.message
+    assert "--accept-environment" in str(refused.failure.fix)
+
+    accepted_id = await harness.resume(refused_id, options={"accept_environment": True, "stop_at_unit": 70})
+    assert isinstance(await harness.end(accepted_id), Cancelled)
+    (started,) = await harness.events(accepted_id, Started)
+    assert (started.unit, started.environment_differences) == (50, ("abacus was '1' and is '2'",))
+
+    # What goes on from there has the new environment from the beginning: nothing is left to accept.
+    last_id = await harness.resume(accepted_id)
+    assert value_of(await harness.end(last_id)) == expected_value(100)
+    (last,) = await harness.events(last_id, Started)
+    assert (last.unit, last.environment_differences) == (70, ())
+
+
 async def test_results_are_artifacts_with_their_names(harness: Harness, tmp_path: Path) -> None:
     """The completed event names the result files; their bytes are in the store and verified."""
     await harness.services.orchestrator()

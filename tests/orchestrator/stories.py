@@ -55,8 +55,14 @@ def claimed(attempt: int = 1, worker_id: str = "w-1") -> Claimed:
     return Claimed(attempt=attempt, worker_id=worker_id, host="h", pid=7, lease_seconds=10.0)
 
 
-def started(attempt: int = 1, unit: int = 0) -> Started:
-    return Started(attempt=attempt, unit=unit, total_units=100, unit_name="step")
+def started(attempt: int = 1, unit: int = 0, differences: tuple[str, ...] = ()) -> Started:
+    return Started(
+        attempt=attempt,
+        unit=unit,
+        total_units=100,
+        unit_name="step",
+        environment_differences=differences,
+    )
 
 
 def progress(unit: int, attempt: int = 1) -> Progress:

@@ -54,7 +54,8 @@ async def tell_everything(running: Running) -> tuple[str, str, str]:
     )
     await running.until(first, CheckpointRecorded, after_sequence=saved - 1)
     lost = (artifact(b"gone"),)
-    await running.happen(first, claimed(2, "w-2"), started(2, 50), attempt_lost(2), claimed(3))
+    moved = started(2, 50, ("numpy was '1' and is '2'",))
+    await running.happen(first, claimed(2, "w-2"), moved, attempt_lost(2), claimed(3))
     saved = await running.happen(first, snapshot("cp-2", 70, 3, reason="cancellation", artifacts=lost))
     await running.until(first, CheckpointRefused, after_sequence=saved)
     await running.client.request(CancelOperation(operation_id=first))
@@ -87,13 +88,14 @@ async def test_every_event_type_is_in_the_read_models_and_the_store(running: Run
     assert operations[other]["failure"]["message"] == "it stumbled"
 
     attempts = await running.rows(
-        "SELECT attempt, outcome, worker_id, start_unit FROM attempts WHERE operation_id = :id ORDER BY attempt",
+        "SELECT attempt, outcome, worker_id, start_unit, environment_differences FROM attempts "
+        "WHERE operation_id = :id ORDER BY attempt",
         id=first,
     )
     assert [tuple(row.values()) for row in attempts] == [
-        (1, "released", "w-1", 0),
-        (2, "lost", "w-2", 50),
-        (3, "cancelled", "w-1", None),
+        (1, "released", "w-1", 0, []),
+        (2, "lost", "w-2", 50, ["numpy was '1' and is '2'"]),
+        (3, "cancelled", "w-1", None, []),
     ]
     metrics = await running.rows("SELECT name, unit, value FROM metrics ORDER BY sequence")
     assert [tuple(row.values()) for row in metrics] == [("loss", 10, 5.0), ("loss", 50, 25.0)]

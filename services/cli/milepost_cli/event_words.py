@@ -1,5 +1,7 @@
 """Events in one line each, for people, and as JSON."""
 
+from collections.abc import Sequence
+
 from milepost_contracts import events
 from milepost_runtime.event_log import LogEntry
 
@@ -30,6 +32,13 @@ def event_words(event: events.Event) -> str:
     return words.removesuffix(": ")
 
 
+def environment_words(differences: Sequence[str]) -> str | None:
+    """Return what was accepted as other than when the checkpoint was saved; None when nothing was."""
+    if not differences:
+        return None
+    return f"accepted as different, so equality is not promised: {'; '.join(differences)}"
+
+
 def _details(event: events.Event) -> str:
     match event:
         case events.Requested() | events.CancelRequested() | events.Resumed():
@@ -44,7 +53,10 @@ def _details(event: events.Event) -> str:
             unit=unit, total_units=total_units, unit_name=unit_name, checkpoint_id=checkpoint_id
         ):
             origin = f", from checkpoint {checkpoint_id}" if checkpoint_id else ""
-            return f"at {format_progress(unit, total_units, unit_name)}{origin}"
+            accepted = environment_words(event.environment_differences)
+            return f"at {format_progress(unit, total_units, unit_name)}{origin}" + (
+                f"; {accepted}" if accepted else ""
+            )
         case events.Progress(unit=unit, total_units=total_units, units_per_second=rate):
             speed = f", {format_rate(rate, None)}" if rate else ""
             return f"{format_progress(unit, total_units, None)}{speed}"

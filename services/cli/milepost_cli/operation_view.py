@@ -58,6 +58,8 @@ class OperationView:
     summary: Mapping[str, object] = field(default_factory=dict[str, object])
     checkpoint: CheckpointView | None = None
     """The newest checkpoint of its own."""
+    environment_differences: tuple[str, ...] = ()
+    """What was accepted as other than when a checkpoint was saved: equality is not promised."""
 
     @property
     def is_terminal(self) -> bool:
@@ -94,6 +96,7 @@ class OperationView:
         document["eta_seconds"] = self.eta_seconds
         document["failure"] = dict(self.failure) if self.failure else None
         document["results"] = [dict(item) for item in self.results]
+        document["environment_differences"] = list(self.environment_differences)
         document["summary"] = dict(self.summary)
         return document
 
@@ -132,8 +135,16 @@ def view_of_document(document: Mapping[str, object]) -> OperationView:
         ended_at=reader.moment(document, "ended_at"),
         failure=reader.mapping(document, "failure") or None,
         results=tuple(reader.objects(document, "results")),
+        environment_differences=_accepted(document),
     )
     return replace(summary, summary=reader.mapping(document, "summary"))
+
+
+def _accepted(document: Mapping[str, object]) -> tuple[str, ...]:
+    """From an operation's own key (folded from events), or of all its attempts (the orchestrator's document)."""
+    sources = (document, *reader.objects(document, "attempts"))
+    words = (word for source in sources for word in reader.texts(source, "environment_differences"))
+    return tuple(dict.fromkeys(words))
 
 
 def view_of_events(operation_id: str, entries: Iterable[LogEntry]) -> OperationView:
@@ -165,6 +176,9 @@ def fold(view: OperationView, entry: LogEntry) -> OperationView:
                 total_units=event.total_units,
                 unit_name=event.unit_name,
                 started_at=view.started_at or at,
+                environment_differences=tuple(
+                    dict.fromkeys((*view.environment_differences, *event.environment_differences))
+                ),
             )
         case events.Progress() as event:
             return replace(

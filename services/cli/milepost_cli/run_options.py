@@ -18,7 +18,12 @@ FULL_SPEED = 0.0
 
 
 def run_options(
-    *, stop_at_unit: int | None, pace: float | None, every_units: int | None, every_seconds: float | None
+    *,
+    stop_at_unit: int | None,
+    pace: float | None,
+    every_units: int | None,
+    every_seconds: float | None,
+    accept_environment: bool = False,
 ) -> RunOptions:
     """Return the options; only what was asked for is set, a pace of 0 as none.
 
@@ -30,6 +35,8 @@ def run_options(
         given["stop_at_unit"] = stop_at_unit
     if pace is not None:
         given["pace_units_per_second"] = None if pace == FULL_SPEED else pace
+    if accept_environment:
+        given["accept_environment"] = True
     try:
         if every_units is not None or every_seconds is not None:
             given["checkpoint"] = CheckpointPolicySpec(every_units=every_units, every_seconds=every_seconds)
@@ -48,7 +55,7 @@ def faults_of(error: ValidationError) -> UsageFaultError:
 async def options_for_resume(
     asked: RunOptions, operation_id: str, directory: Path | None
 ) -> RunOptions | None:
-    """Return the parent's options, less its stop, with what was asked for on top; None when nothing was.
+    """Return the parent's options, less what was only for it, with what was asked for on top; None without that.
 
     Raises:
         NotFoundError: there is no such parent.
@@ -58,5 +65,6 @@ async def options_for_resume(
     async with open_bus(locate(directory)) as bus:
         entries = await bus.history(operation_id, progress=False)
     found = (entry.event.options for entry in entries if isinstance(entry.event, events.Requested))
-    kept = next(found, RunOptions()).model_copy(update={"stop_at_unit": None})
+    own = {"stop_at_unit": None, "accept_environment": False}
+    kept = next(found, RunOptions()).model_copy(update=own)
     return kept.model_copy(update={name: getattr(asked, name) for name in asked.model_fields_set})

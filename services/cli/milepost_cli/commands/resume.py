@@ -22,6 +22,7 @@ app = new_app()
         "milepost resume op-abc --checkpoint cp-def",
         "milepost resume op-abc --stop-at-unit 7500",
         "milepost resume op-abc --pace 0",
+        "milepost resume op-abc --accept-environment",
     )
 )
 def resume(
@@ -42,6 +43,13 @@ def resume(
     checkpoint_every_seconds: Annotated[
         float | None, typer.Option(help="Save a checkpoint when this much time has passed.")
     ] = None,
+    accept_environment: Annotated[
+        bool,
+        typer.Option(
+            "--accept-environment",
+            help="Go on although versions or device are not the checkpoint's; equality is then not promised.",
+        ),
+    ] = False,
     command_id: Annotated[str | None, typer.Option(help="Idempotency key.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")
@@ -53,13 +61,15 @@ def resume(
     """Go on with a cancelled or failed operation from a checkpoint.
 
     A new operation, linked to its parent, goes on with the unit after the checkpoint, on whichever worker is free,
-    and ends exactly as if the parent had never stopped.
+    and ends exactly as if the parent had never stopped. Where versions, device or processor are others it is
+    refused, unless `--accept-environment` is given.
     """
     asked = run_options(
         stop_at_unit=stop_at_unit,
         pace=pace,
         every_units=checkpoint_every_units,
         every_seconds=checkpoint_every_seconds,
+        accept_environment=accept_environment,
     )
     with locate(directory).api() as api:
         operation_id = operation_id_of(api, operation)

@@ -10,6 +10,7 @@ from milepost_cli import reader
 from milepost_cli.api import OrchestratorApi
 from milepost_cli.bus import open_bus
 from milepost_cli.errors import NotFoundError
+from milepost_cli.event_words import environment_words
 from milepost_cli.formatting import (
     flat_items,
     format_age,
@@ -105,6 +106,7 @@ def _facts(view: OperationView, checkpoint: CheckpointView | None) -> dict[str, 
         "worker": view.worker_id,
         "checkpoint": _checkpoint_words(view, checkpoint, now),
         "resumed from": view.parent_id,
+        "environment": environment_words(view.environment_differences),
         "resumed as": view.child_id,
         "root": view.root_id if view.root_id != view.operation_id else None,
         "requested": _known(format_age(view.requested_at, now)),

@@ -85,6 +85,7 @@ class AttemptModel(Model):
     outcome: Mapped[str | None]
     failure: Mapped[Json | None]
     reason: Mapped[str | None]
+    environment_differences: Mapped[Json]
 
 
 class CheckpointModel(Model):

@@ -22,7 +22,18 @@ Row: TypeAlias = Mapping[str, Any]
 Document: TypeAlias = dict[str, Any]
 
 JSON_COLUMNS = frozenset(
-    {"spec", "inputs", "options", "failure", "results", "summary", "problems", "fingerprint", "data"}
+    {
+        "spec",
+        "inputs",
+        "options",
+        "failure",
+        "results",
+        "summary",
+        "problems",
+        "fingerprint",
+        "environment_differences",
+        "data",
+    }
 )
 _SHORT = (
     "operation_id",

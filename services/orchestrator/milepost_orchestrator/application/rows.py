@@ -81,6 +81,7 @@ class AttemptRow(NamedTuple):
     outcome: str | None
     failure: str | None
     reason: str | None
+    environment_differences: str
 
 
 class CheckpointRow(NamedTuple):
@@ -220,6 +221,7 @@ def attempt_row(operation_id: str, attempt: Attempt) -> AttemptRow:
         outcome=attempt.outcome.value if attempt.outcome else None,
         failure=json_text(attempt.failure) if attempt.failure else None,
         reason=_text(attempt.reason),
+        environment_differences=json_text(list(attempt.environment_differences)),
     )
 
 

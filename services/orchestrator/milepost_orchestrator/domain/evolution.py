@@ -260,6 +260,7 @@ def _start(facts: Facts, event: events.Started, time: datetime) -> Facts:
             started_at=time,
             start_unit=event.unit,
             checkpoint_id=event.checkpoint_id,
+            environment_differences=event.environment_differences,
         )
         facts = _with_attempt(facts, started)
     return replace(

@@ -91,6 +91,8 @@ class Attempt:
     """None while it owns the operation."""
     failure: Failure | None = None
     reason: str | None = None
+    environment_differences: tuple[str, ...] = ()
+    """What was accepted as other than when its checkpoint was saved."""
 
 
 @dataclass(frozen=True, slots=True)
