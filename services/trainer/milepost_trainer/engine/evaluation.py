@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from milepost_trainer.engine.parts import Part, TrainingParts
+from milepost_trainer.engine.precision import computing_in
+from milepost_trainer.engine.settings import TrainingSettings
 
 EVALUATION_BATCH = 1024
 
@@ -20,23 +22,23 @@ class Evaluation:
     samples: int
 
 
-def evaluate(model: nn.Module, parts: TrainingParts, part: Part) -> Evaluation:
+def evaluate(model: nn.Module, parts: TrainingParts, part: Part, settings: TrainingSettings) -> Evaluation:
     """Return the means over all samples of a part; the model is left in the mode it was in."""
     training = model.training
     model.eval()
     try:
-        with torch.no_grad():
-            return _evaluated(model, parts, part)
+        with torch.no_grad(), computing_in(settings.precision, settings.device):
+            return _evaluated(model, parts, part, settings.device)
     finally:
         model.train(training)
 
 
-def _evaluated(model: nn.Module, parts: TrainingParts, part: Part) -> Evaluation:
+def _evaluated(model: nn.Module, parts: TrainingParts, part: Part, device: str) -> Evaluation:
     count = parts.data.count(part)
     loss, sums = 0.0, dict.fromkeys(parts.metrics, 0.0)
     for start in range(0, count, EVALUATION_BATCH):
         samples = torch.arange(start, min(start + EVALUATION_BATCH, count))
-        inputs, targets = parts.data.batch(part, samples)
+        inputs, targets = (tensor.to(device) for tensor in parts.data.batch(part, samples))
         outputs = model(inputs)
         loss += float(parts.loss(outputs, targets)) * len(samples)
         for name, metric in parts.metrics.items():

@@ -26,6 +26,12 @@ class ScheduleSettings:
     factor: float = 0.5
     patience: int = 3
     minimum: float = 0.0
+    warmup_share: float = 0.3
+    """one-cycle: share of all optimizer steps in which the rate rises."""
+    start_factor: float = 25.0
+    """one-cycle: begins at the learning rate divided by this."""
+    end_factor: float = 1e4
+    """one-cycle: ends at its beginning divided by this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,52 +1,67 @@
-"""What torch keeps for the whole process, set for the time of a training step and put back after it."""
+"""What a process has only once, set for the time of a training step and put back after it.
 
-from collections.abc import Generator
+Random states, torch's threads and its determinism. ``entered`` may be entered again inside itself at no cost,
+so a host that does nothing else in its process enters once for the whole run.
+"""
+
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from milepost_trainer.engine.order import generator_for
+from milepost_trainer.engine.random_states import RandomStates
 
 # Its one setting is a property of the module, which type checkers cannot see.
 _deterministic: Any = torch.utils.deterministic
 
 
 class Surroundings:
-    """Random state, threads and determinism of one training; others in the process see none of it."""
+    """Random states, threads and determinism of one training; others in the process see none of it."""
 
-    def __init__(self, *, seed: int, threads: int, deterministic: bool) -> None:
-        self._random = generator_for(seed, "training").get_state()
+    def __init__(self, *, seed: int, threads: int, deterministic: bool, device: str = "cpu") -> None:
+        self._states = RandomStates.seeded(seed, device)
         self._threads = threads
         self._deterministic = deterministic
+        self._device = device
+        self._inside = False
 
-    @property
-    def random_state(self) -> Tensor:
-        """The state of torch's generator as the training has it (dropout draws from it); not copied."""
-        return self._random
+    def random_tensors(self) -> dict[str, Tensor]:
+        """Return copies of the training's random states, by name."""
+        return self._present().tensors(self._device)
 
-    @random_state.setter
-    def random_state(self, state: Tensor) -> None:
-        self._random = state.detach().clone()
+    def load_random_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``random_tensors`` gave; that of a device may be missing, or is of another one."""
+        self._states = self._present().changed(tensors, self._device)
+        if self._inside:
+            self._states.put_back(self._device)
 
     @contextmanager
     def entered(self) -> Generator[None]:
         """Compute as this training does."""
-        outer_random, outer_threads = torch.get_rng_state(), torch.get_num_threads()
+        if self._inside:
+            yield
+            return
+        outer, outer_threads = RandomStates.of_process(self._device), torch.get_num_threads()
         outer_deterministic = torch.are_deterministic_algorithms_enabled()
         outer_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
         outer_fill = _deterministic.fill_uninitialized_memory
-        torch.set_rng_state(self._random)
+        self._states.put_back(self._device)
         torch.set_num_threads(self._threads)
         torch.use_deterministic_algorithms(self._deterministic)
         # Would fill every new tensor first, for operations that read what nobody wrote; none here does.
         _deterministic.fill_uninitialized_memory = False
+        self._inside = True
         try:
             yield
         finally:
-            self._random = torch.get_rng_state()
-            torch.set_rng_state(outer_random)
+            self._inside = False
+            self._states = RandomStates.of_process(self._device)
+            outer.put_back(self._device)
             torch.set_num_threads(outer_threads)
             torch.use_deterministic_algorithms(outer_deterministic, warn_only=outer_warn_only)
             _deterministic.fill_uninitialized_memory = outer_fill
+
+    def _present(self) -> RandomStates:
+        return RandomStates.of_process(self._device) if self._inside else self._states

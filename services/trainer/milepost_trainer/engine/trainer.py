@@ -1,39 +1,42 @@
 """The engine: trains a model and can be stopped after any micro-batch and go on exactly.
 
-States: between two micro-batches everything is whole and ``state_dict`` gives a copy of it; an exception inside
-one leaves the trainer torn, and only ``load_state_dict`` mends it. Authority: what is in ``STATE_FIELDS`` and in
-the tensors; the order of samples, the learning rate and the accumulated micro-batches follow from them and from
-the settings. The gradients of an unfinished accumulation are part of the state; at the end of an epoch what is
-left makes a step of its own.
+States: between two micro-batches everything is whole, and ``state_dict`` gives a copy of it; an exception
+inside one leaves the trainer torn, and only ``load_state_dict`` or ``restore`` mends it. Authority: what is
+in ``STATE_FIELDS`` and in the tensors; the order of samples, the learning rate and the accumulated
+micro-batches follow from them and from the settings. The gradients of an unfinished accumulation are part of
+the state; at the end of an epoch what is left makes a step of its own.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor, nn
 
 from milepost_trainer.engine.errors import DivergedError, StateMismatchError, TornStateError
 from milepost_trainer.engine.evaluation import Evaluation, evaluate
-from milepost_trainer.engine.optimizers import (
-    Schedule,
-    build_optimizer,
-    load_optimizer_tensors,
-    optimizer_tensors,
-)
+from milepost_trainer.engine.keyed_random import sample_keys
+from milepost_trainer.engine.learner import BeforeUpdate, Learner
 from milepost_trainer.engine.order import permutation
 from milepost_trainer.engine.parts import Part, TrainingParts
+from milepost_trainer.engine.restoring import adopt, prepared, state_problems
+from milepost_trainer.engine.schedules import Schedule
 from milepost_trainer.engine.settings import TrainingSettings
 from milepost_trainer.engine.state import (
+    AVERAGE,
     BEST,
+    FROZEN,
     GRADIENT,
     MODEL,
     OPTIMIZER,
     RANDOM,
+    TensorsInMemory,
+    TensorSource,
     TrainerState,
     check_values,
     copied,
-    problems_of,
+    referred,
 )
 from milepost_trainer.engine.surroundings import Surroundings
 
@@ -51,18 +54,24 @@ class ModelTrainer:
 
     def __init__(self, parts: TrainingParts, settings: TrainingSettings) -> None:
         self._parts = parts
-        self._model = parts.model.train()
         self._settings = settings
-        self._optimizer = build_optimizer(settings.optimizer, self._model.parameters())
-        self._schedule = Schedule(settings.schedule, settings.optimizer.learning_rate, settings.epochs)
+        self._learner = Learner(parts, settings)
         self._surroundings = Surroundings(
-            seed=settings.seed, threads=settings.threads, deterministic=settings.deterministic
+            seed=settings.seed,
+            threads=settings.threads,
+            deterministic=settings.deterministic,
+            device=settings.device,
         )
         # A last micro-batch of one sample is left out: batch normalization has no variance of it.
         self._samples_count = samples = parts.data.count("train")
         self._micro_batches = max(1, samples // settings.batch_size + (samples % settings.batch_size > 1))
         self.steps_per_epoch = math.ceil(self._micro_batches / settings.accumulation)
         """Optimizer steps in an epoch."""
+        self._schedule = Schedule(
+            settings.schedule, settings.optimizer.learning_rate, settings.epochs, self.steps_per_epoch
+        )
+        self.before_update: BeforeUpdate | None = None
+        """Called before anything changes that ``live_state`` refers to."""
         self._epoch = 0
         self._position = 0
         self._running_loss = 0.0
@@ -76,7 +85,7 @@ class ModelTrainer:
     @property
     def model(self) -> nn.Module:
         """The model with its present weights."""
-        return self._model
+        return self._learner.model
 
     @property
     def history(self) -> tuple[dict[str, float], ...]:
@@ -127,7 +136,7 @@ class ModelTrainer:
             DivergedError: a loss or a gradient is not finite.
         """
         self._refuse_torn()
-        with self._surroundings.entered():
+        with self.entered():
             while self.unit < until and not self.finished:
                 self._step()
 
@@ -140,7 +149,7 @@ class ModelTrainer:
         self._refuse_torn()
         if self.finished:
             raise RuntimeError("the training has finished")
-        with self._surroundings.entered():
+        with self.entered():
             self._step()
 
     def metrics(self) -> dict[str, float]:
@@ -152,19 +161,25 @@ class ModelTrainer:
 
     def evaluate_best(self) -> dict[Part, Evaluation]:
         """Return the best model's figures on the validation and test parts; the training goes on unchanged."""
-        current = copied("", self._model.state_dict())
-        with self._surroundings.entered():
-            self._model.load_state_dict(self._best or current)
-            found: dict[Part, Evaluation] = {}
+        found: dict[Part, Evaluation] = {}
+        with self.entered(), self._learner.substituted(self._best):
             for part in EVALUATED_PARTS:
                 if self._parts.data.count(part):
-                    found[part] = evaluate(self._model, self._parts, part)
-            self._model.load_state_dict(current)
+                    found[part] = evaluate(self.model, self._parts, part, self._settings)
         return found
 
     def best_weights(self) -> dict[str, Tensor]:
-        """Return a copy of the best model's parameters and buffers; of the present ones before any epoch ended."""
-        return copied("", self._best or self._model.state_dict())
+        """Return a copy of the best model's state dict; of the present one before any epoch ended."""
+        with self._learner.substituted(self._best):
+            return copied("", self.model.state_dict())
+
+    def present_weights(self) -> dict[str, Tensor]:
+        """Return a copy of the model's present state dict."""
+        return copied("", self.model.state_dict())
+
+    def entered(self) -> AbstractContextManager[None]:
+        """Have the training's random states, threads and determinism for longer than one call, at less cost."""
+        return self._surroundings.entered()
 
     def state_dict(self) -> TrainerState:
         """Return a real copy of everything that decides how the training goes on.
@@ -172,30 +187,18 @@ class ModelTrainer:
         Raises:
             TornStateError: the last micro-batch raised.
         """
-        self._refuse_torn()
-        gradients = {
-            name: parameter.grad
-            for name, parameter in self._model.named_parameters()
-            if parameter.grad is not None
-        }
-        return TrainerState(
-            values={
-                "epoch": self._epoch,
-                "position": self._position,
-                "running_loss": self._running_loss,
-                "history": [dict(entry) for entry in self._history],
-                "best_loss": self._best_loss,
-                "best_epoch": self._best_epoch,
-                "scheduler": self._schedule.state_dict(),
-            },
-            tensors={
-                **copied(MODEL, self._model.state_dict()),
-                **copied(OPTIMIZER, optimizer_tensors(self._optimizer, self._model)),
-                **copied(GRADIENT, gradients),
-                **copied(BEST, self._best),
-                RANDOM: self._surroundings.random_state.clone(),
-            },
-        )
+        return self._state(copied)
+
+    def live_state(self) -> TrainerState:
+        """Return the state without copying what only an optimizer step changes.
+
+        Parameters, optimizer, average and best are the live tensors (on their device, in their memory order)
+        and hold this state until ``before_update`` is called; all else is copied.
+
+        Raises:
+            TornStateError: the last micro-batch raised.
+        """
+        return self._state(referred)
 
     def load_state_dict(self, state: TrainerState) -> None:
         """Put everything back; ``state`` is copied, and nothing is changed when it does not fit.
@@ -203,22 +206,31 @@ class ModelTrainer:
         Raises:
             StateMismatchError: it is of another training; every difference is named.
         """
-        self._check(state)
-        values: Mapping[str, Any] = state.values
-        self._model.load_state_dict(state.part(MODEL))
-        load_optimizer_tensors(self._optimizer, self._model, state.part(OPTIMIZER))
-        gradients = state.part(GRADIENT)
-        for name, parameter in self._model.named_parameters():
-            parameter.grad = gradients[name].clone() if name in gradients else None
-        self._best = copied("", state.part(BEST))
-        self._surroundings.random_state = state.tensors[RANDOM]
+        self.restore(state.values, TensorsInMemory(state.tensors))
+
+    def restore(self, values: Mapping[str, Any], source: TensorSource) -> None:
+        """Put everything back, read straight into place; what the source raises leaves the trainer torn.
+
+        Raises:
+            StateMismatchError: it is of another training; every difference is named, and nothing was changed.
+        """
+        self._check(values, source)
+        if self.before_update:
+            self.before_update()
+        self._torn = True
+        destination, restored = prepared(self._learner, source.layout())
+        source.read_into(destination.tensors)
+        destination.finish()
+        adopt(self._learner, restored, values)
+        self._surroundings.load_random_tensors(restored.random)
         self._epoch, self._position = values["epoch"], values["position"]
         self._running_loss = values["running_loss"]
         self._history = [dict(entry) for entry in values["history"]]
         self._best_loss, self._best_epoch = values["best_loss"], values["best_epoch"]
+        self._best = self._evaluated_weights() if _best_is_present(values) else restored.best
         self._schedule.load_state_dict(values["scheduler"])
-        self._torn = False
         self._begin_epoch()
+        self._torn = False
 
     def _step(self) -> None:
         self._torn = True
@@ -236,57 +248,61 @@ class ModelTrainer:
     def _begin_epoch(self) -> None:
         """What follows from the epoch alone."""
         self._order = permutation(self._settings.seed, self._epoch, self._samples_count)
-        self._learning_rate = self._schedule.learning_rate(self._epoch)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._learning_rate
 
     def _micro_batch(self) -> None:
-        size = self._settings.batch_size
+        size, device = self._settings.batch_size, self._settings.device
         chosen = self._order[self._position * size : (self._position + 1) * size]
         inputs, targets = self._parts.data.batch("train", chosen)
-        loss = self._parts.loss(self._model(inputs), targets)
-        value = float(loss.detach())
+        if self._parts.augment:
+            inputs = self._parts.augment(inputs, sample_keys(self._settings.seed, self._epoch, chosen))
+        loss = self._learner.compute(inputs.to(device), targets.to(device))
+        value = loss.item()
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value} in {self._where()}")
-        # The mean over the accumulation; the last one of an epoch may hold fewer micro-batches.
-        (loss / self._accumulated()).backward()  # pyright: ignore[reportUnknownMemberType] - torch leaves it untyped
+        self._learner.add_gradients(loss, self._accumulated())
         self._running_loss += value * len(chosen)
 
     def _accumulated(self) -> int:
+        """Micro-batches of the present optimizer step; the last one of an epoch may have fewer."""
         size = self._settings.accumulation
         return min(size, self._micro_batches - self._position // size * size)
 
     def _optimizer_step(self) -> None:
-        parameters = list(self._model.parameters())
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients, foreach=False)
-        if self._settings.gradient_clip is not None:
-            nn.utils.clip_grads_with_norm_(parameters, self._settings.gradient_clip, norm, foreach=False)
-        if not math.isfinite(float(norm)):
-            raise DivergedError(f"the gradient's norm is {float(norm)} in {self._where()}")
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        try:
+            self._learner.update(self._learning_rate(), self.before_update)
+            if self._settings.unit == "step":
+                self._learner.check_finite()
+        except DivergedError as error:
+            raise DivergedError(f"{error.detail} in {self._where()}") from error
+
+    def _learning_rate(self) -> float:
+        return self._schedule.learning_rate(self._epoch, self._position // self._settings.accumulation)
 
     def _end_epoch(self) -> None:
-        settings = self._settings
-        found = evaluate(self._model, self._parts, "validation")
+        self._learner.check_finite()
+        with self._learner.substituted(self._learner.evaluated):
+            found = evaluate(self.model, self._parts, "validation", self._settings)
         if not math.isfinite(found.loss):
             raise DivergedError(f"the validation loss is {found.loss} after epoch {self._epoch + 1}")
         self._history.append(
             {
                 "epoch": self._epoch + 1,
-                "learning_rate": self._learning_rate,
+                "learning_rate": self._learning_rate(),
                 "train_loss": self._running_loss / self._samples(self._micro_batches),
                 "validation_loss": found.loss,
                 **{f"validation_{name}": value for name, value in found.metrics.items()},
             }
         )
         self._epoch, self._position, self._running_loss = self._epoch + 1, 0, 0.0
-        if self._best_loss is None or found.loss < self._best_loss - settings.minimum_improvement:
+        improvement = self._settings.minimum_improvement
+        if self._best_loss is None or found.loss < self._best_loss - improvement:
             self._best_loss, self._best_epoch = found.loss, self._epoch
-            self._best = copied("", self._model.state_dict())
+            self._best = self._evaluated_weights()
         self._schedule.epoch_ended(found.loss)
         self._begin_epoch()
+
+    def _evaluated_weights(self) -> dict[str, Tensor]:
+        return copied("", {**self._learner.evaluated, **self._learner.buffers})
 
     def _samples(self, micro_batches: int) -> int:
         return min(micro_batches * self._settings.batch_size, self._samples_count)
@@ -298,24 +314,48 @@ class ModelTrainer:
         if self._torn:
             raise TornStateError
 
-    def _check(self, state: TrainerState) -> None:
-        check_values(state.values)
-        model = self._model.state_dict()
-        parameters = dict(self._model.named_parameters())
-        problems = problems_of(state.part(MODEL), model, what=MODEL)
-        problems += problems_of(
-            state.part(BEST), model, what=BEST, all_of_them=state.values["best_loss"] is not None
-        )
-        problems += problems_of(state.part(GRADIENT), parameters, what=GRADIENT, all_of_them=False)
-        slots = state.part(OPTIMIZER)
-        problems += [
-            f"{OPTIMIZER}{key} is of no parameter"
-            for key in slots
-            if key.rpartition(".")[0] not in parameters
-        ]
-        random = {RANDOM: self._surroundings.random_state}
-        problems += problems_of(
-            {RANDOM: state.tensors[RANDOM]} if RANDOM in state.tensors else {}, random, what=""
+    def _state(self, taken: Callable[[str, Mapping[str, Tensor]], dict[str, Tensor]]) -> TrainerState:
+        self._refuse_torn()
+        learner = self._learner
+        values: dict[str, Any] = {
+            "epoch": self._epoch,
+            "position": self._position,
+            "running_loss": self._running_loss,
+            "history": [dict(entry) for entry in self._history],
+            "best_loss": self._best_loss,
+            "best_epoch": self._best_epoch,
+            "scheduler": self._schedule.state_dict(),
+            "averaged_steps": learner.average.steps if learner.average else 0,
+            "scaler": learner.scaler_state(),
+        }
+        tensors = {
+            **taken(MODEL, learner.trainable),
+            **copied(MODEL, learner.buffers),
+            **taken(FROZEN, learner.frozen),
+            **taken(OPTIMIZER, learner.optimizer_tensors),
+            **copied(GRADIENT, learner.gradients),
+            **taken(AVERAGE, learner.average.tensors if learner.average else {}),
+            **taken(BEST, {} if _best_is_present(values) else self._best),
+            **referred(RANDOM, self._surroundings.random_tensors()),
+        }
+        return TrainerState(values, tensors)
+
+    def _check(self, values: Mapping[str, Any], source: TensorSource) -> None:
+        check_values(values)
+        self._schedule.check_state(values["scheduler"])
+        if values["scaler"].keys() != self._learner.scaler_state().keys():
+            raise StateMismatchError("the scaler's fields are others")
+        problems = state_problems(
+            self._learner,
+            self._surroundings.random_tensors(),
+            values,
+            source.layout(),
+            best_is_present=_best_is_present(values),
         )
         if problems:
             raise StateMismatchError("; ".join(problems))
+
+
+def _best_is_present(values: Mapping[str, Any]) -> bool:
+    """Whether the best weights are the evaluated ones of this very moment, and follow from them."""
+    return values["position"] == 0 and 0 < values["epoch"] == values["best_epoch"]

@@ -1,0 +1,147 @@
+"""The model and what changes it: optimizer, loss scaler and average."""
+
+import math
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from milepost_trainer.engine.averaging import WeightAverage
+from milepost_trainer.engine.errors import DivergedError, TrainingError
+from milepost_trainer.engine.optimizers import build_optimizer, optimizer_tensors, slots_of
+from milepost_trainer.engine.parts import TrainingParts
+from milepost_trainer.engine.precision import LossScaler, computing_in
+from milepost_trainer.engine.settings import TrainingSettings
+
+BeforeUpdate = Callable[[], None]
+
+
+class Learner:
+    """Learns from one micro-batch at a time, and changes its weights when told to."""
+
+    def __init__(self, parts: TrainingParts, settings: TrainingSettings) -> None:
+        self.model = parts.model.to(settings.device).train()
+        self._loss = parts.loss.to(settings.device) if isinstance(parts.loss, nn.Module) else parts.loss
+        # Compiled is the way there only: names and tensors of the state are the model's own.
+        self._forward: Callable[[Tensor], Tensor] = (
+            torch.compile(self.model) if settings.compile else self.model
+        )
+        self._settings = settings
+        parameters = dict(self.model.named_parameters())
+        self.trainable = {name: value for name, value in parameters.items() if value.requires_grad}
+        """Parameters that change, by name."""
+        self.frozen = {name: value for name, value in parameters.items() if not value.requires_grad}
+        self._parameters = list(self.trainable.values())
+        if not self._parameters:
+            raise TrainingError("the model has no parameter that needs a gradient")
+        own = parts.build_optimizer
+        self.optimizer = (
+            own(self._parameters) if own else build_optimizer(settings.optimizer, self._parameters)
+        )
+        self.slots = None if own else slots_of(settings.optimizer)
+        """What the optimizer keeps for each parameter; None when that is not known."""
+        self._base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.scaler = LossScaler(settings.device) if settings.precision == "float16" else None
+        decay = settings.averaging_decay
+        self.average = None if decay is None else WeightAverage(decay, self.trainable)
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """The model's buffers by name."""
+        return dict(self.model.named_buffers())
+
+    @property
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients added up so far, by parameter name."""
+        return {name: value.grad for name, value in self.trainable.items() if value.grad is not None}
+
+    @property
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """What the optimizer keeps, by parameter name and slot."""
+        return optimizer_tensors(self.optimizer, self.trainable)
+
+    @property
+    def evaluated(self) -> Mapping[str, Tensor]:
+        """The trainable weights that are validated and kept: the average once there is one."""
+        return (self.average.tensors if self.average else {}) or self.trainable
+
+    def compute(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a micro-batch."""
+        with computing_in(self._settings.precision, self._settings.device):
+            return self._loss(self._forward(inputs), targets)
+
+    def add_gradients(self, loss: Tensor, micro_batches: int) -> None:
+        """Add the gradients of a micro-batch's loss to the mean over an accumulation."""
+        if micro_batches > 1:
+            loss = loss / micro_batches
+        if self.scaler:
+            self.scaler.backward(loss)
+        else:
+            loss.backward()  # pyright: ignore[reportUnknownMemberType] - torch leaves it untyped
+
+    def update(self, learning_rate: float, before: BeforeUpdate | None) -> None:
+        """Do the optimizer step; ``before`` is called before weights, optimizer or average change.
+
+        Raises:
+            DivergedError: the gradient to be clipped is not finite, or the loss scale fell below 1.
+        """
+        if self.scaler:
+            self.scaler.unscale(self.optimizer)
+        if self._settings.gradient_clip is not None:
+            self._clip(self._settings.gradient_clip)
+        self._set_learning_rate(learning_rate)
+        if before:
+            before()
+        stepped = True
+        if self.scaler:
+            stepped = self.scaler.step(self.optimizer)
+        else:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if stepped and self.average:
+            self.average.update()
+
+    def check_finite(self) -> None:
+        """Refuse weights that are not finite.
+
+        Raises:
+            DivergedError: one of them is not.
+        """
+        # The sum of a tensor is finite only when all of it is; one that overflows has diverged as well.
+        if not math.isfinite(sum(value.detach().sum().item() for value in self._parameters)):
+            name = next(name for name, value in self.trainable.items() if not bool(value.isfinite().all()))
+            raise DivergedError(f"{name} is not finite")
+
+    @contextmanager
+    def substituted(self, weights: Mapping[str, Tensor]) -> Generator[None]:
+        """Let the model have other weights for a while; the tensors change places, nothing is copied."""
+        own = {**self.trainable, **self.buffers}
+        chosen = [(own[name], value) for name, value in weights.items() if own[name] is not value]
+        kept = [target.data for target, _ in chosen]
+        for target, value in chosen:
+            target.data = value.detach()
+        try:
+            yield
+        finally:
+            for (target, _), value in zip(chosen, kept, strict=True):
+                target.data = value
+
+    def scaler_state(self) -> dict[str, Any]:
+        """Return what the loss scaler remembers; nothing when there is none."""
+        return self.scaler.state_dict() if self.scaler else {}
+
+    def _clip(self, limit: float) -> None:
+        norm = nn.utils.get_total_norm(
+            [grad for value in self._parameters if (grad := value.grad) is not None]
+        )
+        nn.utils.clip_grads_with_norm_(self._parameters, limit, norm)
+        if self.scaler is None and not math.isfinite(value := norm.item()):
+            raise DivergedError(f"the gradient's norm is {value}")
+
+    def _set_learning_rate(self, rate: float) -> None:
+        initial = self._settings.optimizer.learning_rate
+        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            # Groups of a task's own keep their ratio.
+            group["lr"] = rate if base == initial else base * (rate / initial)
