@@ -122,7 +122,7 @@ def create_training_job(context: JobContext) -> TrainingJob:
         )
     )
     trainer = ModelTrainer(built.parts, training_settings(spec, device="cpu"))
-    fingerprint = fingerprint_of(spec, task_version=task.version, device="cpu")
+    fingerprint = fingerprint_of(spec, task_version=task.version, device="cpu", versions=built.versions)
     return TrainingJob(trainer, spec=spec, card=built.card, fingerprint=fingerprint)
 
 
@@ -130,7 +130,7 @@ def _parameters_of(model: type[ContractModel], content: JsonObject) -> ContractM
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = problems_of(error, "spec.task.parameters")
+        faults = problems_of(error, "spec.task.parameters", content)
         raise ValueError("; ".join(f"{fault.field}: {fault.message}" for fault in faults)) from error
 
 
@@ -138,5 +138,5 @@ def _spec_of(content: JsonObject) -> TrainingSpec:
     try:
         return TrainingSpec.model_validate(content)
     except ValidationError as error:
-        faults = problems_of(error, "spec")
+        faults = problems_of(error, "spec", content)
         raise ValueError("; ".join(f"{fault.field}: {fault.message}" for fault in faults)) from error
