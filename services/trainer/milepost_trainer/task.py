@@ -7,7 +7,6 @@ checkpoints, resume) is Milepost's; the task builds what is trained. Nothing tha
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -46,8 +45,6 @@ class BuiltTask:
     parts: TrainingParts
     card: JsonObject = field(default_factory=JsonObject)
     """Stands in ``model.json``: what inference needs beside the weights (architecture, features, scaling)."""
-    versions: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of the libraries that results depend on, beside torch, numpy and pyarrow; part of the fingerprint."""
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     """Of the libraries that the samples or the loss rest on, by name; part of the fingerprint."""
 
