@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from milepost_contracts.specs.bars_training import BarsTaskParameters, FeatureSpec
+from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_trainer.bars.bar_files import COLUMNS, Bars, load_bars
-from milepost_trainer.bars.features import compute_features, log_return, relative_strength, zscore
-from milepost_trainer.bars.preparation import forward_returns, prepare, split
+from milepost_trainer.bars.features import first_row
+from milepost_trainer.bars.preparation import PreparedData, prepare
 from milepost_trainer.bars.windows import WindowedData
 from milepost_trainer.engine.parts import Part
 
@@ -37,56 +37,8 @@ def everything(data: WindowedData, part: Part) -> tuple[torch.Tensor, torch.Tens
     return data.batch(part, torch.arange(data.count(part)))
 
 
-def test_features_are_what_their_formulas_say() -> None:
-    """Return, relative strength and z-score of a few bars, computed by hand."""
-    close = np.array([100.0, 101.0, 99.0, 102.0])
-    assert log_return(close, 2)[2] == np.log(99.0) - np.log(100.0)
-    assert relative_strength(close, 3)[3] == pytest.approx(100 * 4 / 6)
-    assert zscore(close, 3)[3] == pytest.approx((102 - 302 / 3) / np.std([101, 99, 102]))
-    flat = np.full(9, 7.0)
-    assert relative_strength(flat, 3)[3:].tolist() == [50.0] * 6
-    assert zscore(flat, 3)[2:].tolist() == [0.0] * 7
-
-
-@pytest.mark.parametrize("bar", [40, 200, 398])
-def test_a_feature_never_looks_ahead(bar: int) -> None:
-    """Whatever bars follow, the features up to a bar are the same bit for bit; those after it are not."""
-    bars, other = bars_of(), bars_of(seed=2)
-    mixed = Bars(
-        bars.timestamp,
-        *(np.concatenate([getattr(bars, n)[: bar + 1], getattr(other, n)[bar + 1 :]]) for n in COLUMNS[1:]),
-    )
-    was, now = compute_features(bars, FeatureSpec()), compute_features(mixed, FeatureSpec())
-    assert was.values[: bar + 1].tobytes() == now.values[: bar + 1].tobytes()
-    assert (was.values[bar + 1] != now.values[bar + 1]).all()
-
-
-@pytest.mark.parametrize("name", ["returns", "log_volume", "moving_averages", "rsi", "zscore"])
-def test_a_feature_depends_on_no_more_bars_than_it_says(name: str) -> None:
-    """Cut off all bars before the first row's window, and the values stay the same bit for bit."""
-    none: dict[str, Any] = {
-        "returns": (),
-        "log_volume": False,
-        "moving_averages": (),
-        "rsi": None,
-        "zscore": None,
-    }
-    full = FeatureSpec()
-    spec = FeatureSpec.model_validate({**none, name: getattr(full, name)})
-    bars = bars_of()
-    tail = Bars(*(getattr(bars, column)[100:] for column in COLUMNS))
-    whole, cut = compute_features(bars, spec), compute_features(tail, spec)
-    assert np.isfinite(cut.values[cut.first :]).all()
-    assert not np.isfinite(cut.values[: cut.first]).all() or cut.first == 0
-    assert whole.values[100 + cut.first :].tobytes() == cut.values[cut.first :].tobytes()
-
-
-def test_the_label_is_the_return_that_follows() -> None:
-    """Two bars ahead, and none where that bar is not there."""
-    close = np.array([1.0, 2.0, 4.0, 8.0])
-    found = forward_returns(close, 2)
-    assert found[:2] == pytest.approx([np.log(4), np.log(4)])
-    assert np.isnan(found[2:]).all()
+def prepared(bars: Bars, spec: BarsTaskParameters) -> PreparedData:
+    return prepare([("one", bars)], spec)
 
 
 @pytest.mark.parametrize("embargo", [0, 7])
@@ -94,8 +46,9 @@ def test_the_label_is_the_return_that_follows() -> None:
 def test_parts_do_not_reach_into_each_other(horizon: int, embargo: int) -> None:
     """Each label is known before the next part begins, and the embargo lies between."""
     spec = spec_of(horizon=horizon, split={"train": 0.6, "validation": 0.2, "embargo": embargo})
-    train, validation, test = split(400, spec, 8)
-    assert train[0] == 8 + spec.window - 1
+    data = prepared(bars_of(), spec).data
+    train, validation, test = data.train, data.validation, data.test
+    assert train[0] == first_row(spec.features) + spec.window - 1
     assert (train[-1] + horizon, validation[0]) == (239, 240 + embargo)
     assert (validation[-1] + horizon, test[0]) == (319, 320 + embargo)
     assert test[-1] + horizon == 399
@@ -111,7 +64,7 @@ def test_training_samples_know_nothing_of_later_parts(label: str) -> None:
         bars.timestamp,
         *(np.concatenate([getattr(bars, n)[:edge], getattr(other, n)[edge:]]) for n in COLUMNS[1:]),
     )
-    was, now = prepare(bars, spec), prepare(mixed, spec)
+    was, now = prepared(bars, spec), prepared(mixed, spec)
     assert was.scaling == now.scaling
     for first, second in zip(everything(was.data, "train"), everything(now.data, "train"), strict=True):
         assert torch.equal(first, second)
@@ -120,8 +73,7 @@ def test_training_samples_know_nothing_of_later_parts(label: str) -> None:
 
 def test_training_inputs_are_scaled() -> None:
     """Over the bars that training sees, each feature has mean 0 and deviation 1."""
-    prepared = prepare(bars_of(), spec_of(label="return"))
-    data = prepared.data
+    data = prepared(bars_of(), spec_of(label="return")).data
     seen = data.features[int(data.train[0]) - data.window + 1 : int(data.train[-1]) + 1]
     assert seen.mean(dim=0).abs().max() < 1e-5
     assert (seen.std(dim=0, correction=0) - 1).abs().max() < 1e-5
@@ -130,7 +82,7 @@ def test_training_inputs_are_scaled() -> None:
 
 def test_a_sample_is_the_window_that_ends_at_its_bar() -> None:
     """The last row of the inputs is the sample's own bar."""
-    data = prepare(bars_of(), spec_of()).data
+    data = prepared(bars_of(), spec_of()).data
     inputs, targets = data.batch("train", torch.arange(3))
     index = int(data.train[1])
     assert torch.equal(inputs[1], data.features[index - data.window + 1 : index + 1])
@@ -140,7 +92,7 @@ def test_a_sample_is_the_window_that_ends_at_its_bar() -> None:
 def test_too_few_bars_are_refused_for_each_part() -> None:
     """Every part that has no samples is named."""
     with pytest.raises(ValueError, match=r"30 bars are too few: .*validation part.*test part"):
-        prepare(bars_of(30), spec_of(horizon=8))
+        prepared(bars_of(30), spec_of(horizon=8))
 
 
 BAD_BARS = {

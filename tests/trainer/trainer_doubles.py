@@ -111,7 +111,7 @@ def write_bars(path: Path, count: int, seed: int = 1) -> None:
     pq.write_table(pa.table({"timestamp": times, **columns}), path)
 
 
-BARS_FIELDS = frozenset(BarsTaskParameters.model_fields)
+BARS_FIELDS = frozenset(BarsTaskParameters.model_fields) | {"horizon"}
 
 
 def small_spec(**fields: Any) -> JsonObject:
@@ -120,9 +120,12 @@ def small_spec(**fields: Any) -> JsonObject:
         "features": {"returns": [1, 3], "moving_averages": [5], "rsi": 6, "zscore": 8},
         "model": {"family": "mlp", "hidden_size": 8, "layers": 1, "dropout": 0.1},
         "window": 5,
-        "horizon": 2,
+        "label": "direction",
         **{name: value for name, value in fields.items() if name in BARS_FIELDS},
     }
+    horizon = parameters.pop("horizon", 2)
+    if isinstance(parameters["label"], str):
+        parameters["label"] = {"name": parameters["label"], "horizon": horizon}
     rest = {name: value for name, value in fields.items() if name not in BARS_FIELDS}
     return {
         "task": {"name": "bars", "parameters": parameters},

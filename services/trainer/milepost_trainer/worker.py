@@ -29,8 +29,7 @@ class TrainingKind:
                 "task": {
                     "name": "bars",
                     "parameters": {
-                        "label": "direction",
-                        "horizon": 5,
+                        "label": {"name": "direction", "horizon": 5},
                         "model": {"family": "lstm", "hidden_size": 64, "layers": 2},
                     },
                 },

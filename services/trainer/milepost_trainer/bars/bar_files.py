@@ -61,6 +61,8 @@ def load_bars(path: Path) -> Bars:
 
 def _problems(bars: Bars) -> list[str]:
     problems: list[str] = []
+    if not len(bars):
+        problems.append("there are none")
     if (np.diff(bars.timestamp) <= 0).any():
         problems.append("the timestamps do not ascend")
     for name in COLUMNS[1:5]:

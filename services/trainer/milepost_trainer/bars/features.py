@@ -1,17 +1,23 @@
-"""Features of each bar: every one is computed from that bar and those before it, from a window of fixed length.
+"""Features of each bar: every one is computed from that bar and those before it.
 
-A window of fixed length, not a running sum or an exponential mean: the value at a bar is the same bit for bit
-whatever lies before the window or after the bar.
+Indicators come from TA-Lib. Its sums and exponential means run on from the first bar, so the bits at a bar follow
+from all bars before it, never from those after it: bars that begin elsewhere give other last bits. An exponential
+mean begins with a plain one; rows where that beginning still weighs more than ``START_WEIGHT_MAX`` are not used.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy as np
-from milepost_contracts.specs.bars_training import FeatureSpec
-from numpy.lib.stride_tricks import sliding_window_view
+import talib
+from milepost_contracts.specs.bars_training import BollingerSpec, FeatureSpec, MacdSpec
 
 from milepost_trainer.bars.bar_files import Bars, Floats
+from milepost_trainer.bars.rolling import over_windows
+
+START_WEIGHT_MAX = 0.001
+"""How much an exponential mean's first value may still weigh in the first row that is used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,34 +27,63 @@ class Features:
     names: tuple[str, ...]
     values: Floats
     first: int
-    """The first row in which every feature has a value; NaN stands before it."""
+    """The first row in which every feature has a value; what stands before it is not to be used."""
+
+
+def data_versions() -> dict[str, str]:
+    """Return the versions that decide the features' bits, for the fingerprint."""
+    return {"ta_lib": f"{version('TA-Lib')} {talib.__ta_version__.decode().split(' ')[0]}"}
 
 
 def compute_features(bars: Bars, spec: FeatureSpec) -> Features:
-    """Return the features that the spec names."""
+    """Return the features that the spec names, in an order that follows from the spec."""
+    close = bars.close
     columns: dict[str, Floats] = {}
     for period in spec.returns:
-        columns[f"return_{period}"] = log_return(bars.close, period)
+        columns[f"return_{period}"] = log_return(close, period)
     if spec.log_volume:
         columns["log_volume"] = np.log1p(bars.volume)
     for period in spec.moving_averages:
-        columns[f"moving_average_{period}"] = moving_average_ratio(bars.close, period)
+        columns[f"moving_average_{period}"] = np.log(close / talib.SMA(close, period))
+    for period in spec.exponential_averages:
+        columns[f"exponential_average_{period}"] = np.log(close / talib.EMA(close, period))
     if spec.rsi is not None:
-        columns[f"rsi_{spec.rsi}"] = relative_strength(bars.close, spec.rsi)
+        columns[f"rsi_{spec.rsi}"] = talib.RSI(close, spec.rsi)
+    if spec.macd is not None:
+        columns |= macd(close, spec.macd)
+    if spec.atr is not None:
+        columns[f"atr_{spec.atr}"] = talib.ATR(bars.high, bars.low, close, spec.atr) / close
+    if spec.bollinger is not None:
+        columns |= bollinger(close, spec.bollinger)
     if spec.zscore is not None:
-        columns[f"zscore_{spec.zscore}"] = zscore(bars.close, spec.zscore)
-    values = np.column_stack(list(columns.values()))
-    return Features(tuple(columns), values, first_row(spec))
+        columns[f"zscore_{spec.zscore}"] = zscore(close, spec.zscore)
+    return Features(tuple(columns), np.column_stack(list(columns.values())), first_row(spec))
 
 
 def first_row(spec: FeatureSpec) -> int:
-    """Return the first row in which every feature of the spec has a value."""
-    return max(
-        max(spec.returns, default=0),
-        max(spec.moving_averages, default=1) - 1,
-        spec.rsi or 0,
-        (spec.zscore or 1) - 1,
-    )
+    """Return the first row in which every feature of the spec has a value that can be used."""
+    firsts = [0, *spec.returns]
+    firsts += [period - 1 for period in spec.moving_averages]
+    firsts += [period - 1 + fading_rows(period) for period in spec.exponential_averages]
+    # Wilder's mean is an exponential one that gives the newest value the weight 1 / period.
+    firsts += [period + fading_rows(2 * period - 1) for period in (spec.rsi, spec.atr) if period is not None]
+    if spec.macd is not None:
+        slow, signal = spec.macd.slow, spec.macd.signal
+        firsts.append(slow - 1 + fading_rows(slow) + signal - 1 + fading_rows(signal))
+    if spec.bollinger is not None:
+        firsts.append(spec.bollinger.period - 1)
+    if spec.zscore is not None:
+        firsts.append(spec.zscore - 1)
+    return max(firsts)
+
+
+def fading_rows(period: int) -> int:
+    """Return the rows after which an exponential mean's first value weighs no more than ``START_WEIGHT_MAX``.
+
+    Each row leaves 1 - 2 / (period + 1) of it.
+    """
+    left = 1 - 2 / (period + 1)
+    return math.ceil(math.log(START_WEIGHT_MAX) / math.log(left)) if left > 0 else 0
 
 
 def log_return(close: Floats, period: int) -> Floats:
@@ -59,35 +94,36 @@ def log_return(close: Floats, period: int) -> Floats:
     return found
 
 
-def moving_average_ratio(close: Floats, period: int) -> Floats:
-    """ln(close[t] / mean(close[t - period + 1 .. t]))."""
-    return np.log(close / _over_window(close, period, np.mean))
+def macd(close: Floats, spec: MacdSpec) -> dict[str, Floats]:
+    """Fast less slow exponential mean, the mean of that, and the difference of both, as shares of the close."""
+    line, signal, difference = talib.MACD(close, spec.fast, spec.slow, spec.signal)
+    suffix = f"{spec.fast}_{spec.slow}_{spec.signal}"
+    return {
+        f"macd_line_{suffix}": line / close,
+        f"macd_signal_{suffix}": signal / close,
+        f"macd_difference_{suffix}": difference / close,
+    }
 
 
-def relative_strength(close: Floats, period: int) -> Floats:
-    """100 * U / (U + D): means of the rises U and the falls D over the last ``period`` changes; 50 when flat."""
-    change = np.diff(close, prepend=np.nan)
-    rises = _over_window(np.maximum(change, 0.0), period, np.mean)
-    falls = _over_window(np.maximum(-change, 0.0), period, np.mean)
-    total = rises + falls
-    found = np.full(len(close), 50.0)
-    np.divide(100.0 * rises, total, out=found, where=total != 0)
-    found[:period] = np.nan
-    return found
+def bollinger(close: Floats, spec: BollingerSpec) -> dict[str, Floats]:
+    """Where the close is between the bands (0.5 when they meet), and their distance over the mean."""
+    # TA-Lib takes variances below a fixed number for zero, so prices must be of the order of 1.
+    scaled = close / close[0]
+    upper, middle, lower = talib.BBANDS(scaled, spec.period, spec.deviations, spec.deviations)
+    place = np.full(len(close), 0.5)
+    np.divide(scaled - lower, upper - lower, out=place, where=upper != lower)
+    suffix = f"{spec.period}_{spec.deviations:g}"
+    return {f"bollinger_place_{suffix}": place, f"bollinger_width_{suffix}": (upper - lower) / middle}
 
 
 def zscore(close: Floats, period: int) -> Floats:
     """(close[t] - mean) / standard deviation, both over close[t - period + 1 .. t]; 0 when flat."""
-    mean, deviation = _over_window(close, period, np.mean), _over_window(close, period, np.std)
-    found = np.zeros(len(close))
-    np.divide(close - mean, deviation, out=found, where=deviation != 0)
-    found[: period - 1] = np.nan
-    return found
+    return over_windows(close, period, _last_scores)
 
 
-def _over_window(values: Floats, period: int, reduce: Callable[..., Floats]) -> Floats:
-    """Apply ``reduce`` to the window that ends at each row; NaN where the window is not whole."""
-    found = np.full(len(values), np.nan)
-    if len(values) >= period:
-        found[period - 1 :] = reduce(sliding_window_view(values, period), axis=1)
+def _last_scores(windows: Floats) -> Floats:
+    # A flat window's mean may be off by a last bit, and its deviation with it; extremes are exact.
+    moving = windows.max(axis=1) != windows.min(axis=1)
+    found = np.zeros(len(windows))
+    np.divide(windows[:, -1] - windows.mean(axis=1), windows.std(axis=1), out=found, where=moving)
     return found

@@ -1,4 +1,4 @@
-"""Models over windows of rows: each returns one number for a sample."""
+"""Models over windows of rows: each returns one number for a sample, or one for each of several classes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from milepost_trainer.bars.transformer import TransformerEncoder
 from milepost_trainer.engine.order import generator_for
 
 
@@ -14,9 +15,10 @@ from milepost_trainer.engine.order import generator_for
 class ModelSettings:
     """Family and size."""
 
-    family: Literal["mlp", "lstm", "gru", "tcn"] = "mlp"
+    family: Literal["mlp", "lstm", "gru", "tcn", "transformer"] = "mlp"
     hidden_size: int = 64
     layers: int = 2
+    heads: int = 4
     dropout: float = 0.0
     normalization: Literal["none", "batch", "layer"] = "none"
 
@@ -24,7 +26,7 @@ class ModelSettings:
 class Perceptron(nn.Module):
     """A multi-layer perceptron over the flattened window."""
 
-    def __init__(self, settings: ModelSettings, features: int, window: int) -> None:
+    def __init__(self, settings: ModelSettings, features: int, window: int, outputs: int) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
         size = features * window
@@ -36,18 +38,17 @@ class Perceptron(nn.Module):
                 nn.Dropout(settings.dropout),
             ]
             size = settings.hidden_size
-        self.layers = nn.Sequential(*layers, nn.Linear(size, 1))
+        self.layers = nn.Sequential(*layers, nn.Linear(size, outputs))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return one number for each sample."""
-        output: Tensor = self.layers(inputs)
-        return output.squeeze(1)
+        """Return the outputs of each sample."""
+        return _single(self.layers(inputs))
 
 
 class Recurrent(nn.Module):
     """LSTM or GRU; the last row's hidden values decide."""
 
-    def __init__(self, settings: ModelSettings, features: int) -> None:
+    def __init__(self, settings: ModelSettings, features: int, outputs: int) -> None:
         super().__init__()
         cell = nn.LSTM if settings.family == "lstm" else nn.GRU
         self.cells = cell(
@@ -58,15 +59,12 @@ class Recurrent(nn.Module):
             # With one layer torch has nothing between layers to drop, and warns.
             dropout=settings.dropout if settings.layers > 1 else 0.0,
         )
-        self.head = nn.Sequential(
-            _normalization(settings), nn.Dropout(settings.dropout), nn.Linear(settings.hidden_size, 1)
-        )
+        self.head = _head(settings, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return one number for each sample."""
+        """Return the outputs of each sample."""
         hidden: Tensor = self.cells(inputs)[0]
-        output: Tensor = self.head(hidden[:, -1])
-        return output.squeeze(1)
+        return _single(self.head(hidden[:, -1]))
 
 
 class TemporalConvolution(nn.Module):
@@ -74,7 +72,7 @@ class TemporalConvolution(nn.Module):
 
     KERNEL = 3
 
-    def __init__(self, settings: ModelSettings, features: int, window: int) -> None:
+    def __init__(self, settings: ModelSettings, features: int, window: int, outputs: int) -> None:
         super().__init__()
         self.reach: list[int] = []
         self.convolutions = nn.ModuleList()
@@ -86,27 +84,63 @@ class TemporalConvolution(nn.Module):
             self.convolutions.append(nn.Conv1d(size, settings.hidden_size, self.KERNEL, dilation=dilation))
             size = settings.hidden_size
         self.dropout = nn.Dropout(settings.dropout)
-        self.head = nn.Sequential(_normalization(settings), nn.Linear(settings.hidden_size, 1))
+        self.head = nn.Sequential(_normalization(settings), nn.Linear(settings.hidden_size, outputs))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return one number for each sample."""
+        """Return the outputs of each sample."""
         values = inputs.transpose(1, 2)
         for reach, convolution in zip(self.reach, self.convolutions, strict=True):
             # Padding on the left only: a row sees itself and what came before.
             values = self.dropout(functional.relu(convolution(functional.pad(values, (reach, 0)))))
-        output: Tensor = self.head(values[:, :, -1])
-        return output.squeeze(1)
+        return _single(self.head(values[:, :, -1]))
 
 
-def build_model(settings: ModelSettings, *, features: int, window: int, seed: int) -> nn.Module:
+class Transformer(nn.Module):
+    """A transformer encoder; the last row, which has looked at all others, decides."""
+
+    def __init__(self, settings: ModelSettings, features: int, window: int, outputs: int) -> None:
+        super().__init__()
+        self.encoder = TransformerEncoder(
+            features,
+            window,
+            size=settings.hidden_size,
+            layers=settings.layers,
+            heads=settings.heads,
+            dropout=settings.dropout,
+        )
+        self.head = _head(settings, outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs of each sample."""
+        return _single(self.head(self.encoder(inputs)))
+
+
+def build_model(
+    settings: ModelSettings, *, features: int, window: int, seed: int, outputs: int = 1
+) -> nn.Module:
     """Return a model whose initial weights follow from the seed; nobody else's random numbers are touched."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(generator_for(seed, "weights").get_state())
-        if settings.family == "mlp":
-            return Perceptron(settings, features, window)
-        if settings.family == "tcn":
-            return TemporalConvolution(settings, features, window)
-        return Recurrent(settings, features)
+        match settings.family:
+            case "mlp":
+                return Perceptron(settings, features, window, outputs)
+            case "lstm" | "gru":
+                return Recurrent(settings, features, outputs)
+            case "tcn":
+                return TemporalConvolution(settings, features, window, outputs)
+            case "transformer":
+                return Transformer(settings, features, window, outputs)
+
+
+def _head(settings: ModelSettings, outputs: int) -> nn.Module:
+    return nn.Sequential(
+        _normalization(settings), nn.Dropout(settings.dropout), nn.Linear(settings.hidden_size, outputs)
+    )
+
+
+def _single(outputs: Tensor) -> Tensor:
+    """One number for each sample has no dimension of its own."""
+    return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
 
 
 def _normalization(settings: ModelSettings) -> nn.Module:

@@ -1,45 +1,28 @@
 """From bars and a spec to scaled samples in three parts, none of which sees what it must not.
 
-A sample at bar t sees the bars up to t; its label is the return from t to t + horizon. Parts follow each other
-in time. Purge: a sample whose label reaches into the next part is left out. Embargo: so many bars at the
-beginning of the validation and test parts are left out too. Scaling is fitted on the bars of training samples.
-A window at the beginning of a part reaches back into the bars before it: they are past, and known then.
+A sample at bar t sees the features of the bars up to t, of one symbol. Scaling is fitted on the bars that training
+samples see.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
-from milepost_contracts.model import JsonObject
+from milepost_contracts.specs.bars_losses import CrossEntropyLoss, FocalLoss
 from milepost_contracts.specs.bars_training import BarsTaskParameters
+from torch import Tensor
 
 from milepost_trainer.bars.bar_files import Bars, Floats, Indices
 from milepost_trainer.bars.features import Features, compute_features
+from milepost_trainer.bars.labels import Labels, compute_labels
+from milepost_trainer.bars.scaling import Scaling, fit
+from milepost_trainer.bars.split import samples_within, spans
 from milepost_trainer.bars.windows import WindowedData
+from milepost_trainer.engine.parts import PARTS
 
 SAMPLES_MIN = 2
 """Each part needs so many samples."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """Value = (raw - mean) / deviation, fitted on the training part only."""
-
-    features: tuple[str, ...]
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    target_deviation: float
-    """What predicted returns are multiplied with (1 for directions)."""
-
-    def as_json(self) -> JsonObject:
-        """Return it as it stands in ``model.json``."""
-        return {
-            "features": list(self.features),
-            "mean": list(self.mean),
-            "deviation": list(self.deviation),
-            "target_deviation": self.target_deviation,
-        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,70 +31,145 @@ class PreparedData:
 
     data: WindowedData
     scaling: Scaling
+    class_counts: Tensor | None
+    """Training samples of each class; None when the label is a number."""
 
 
-def prepare(bars: Bars, spec: BarsTaskParameters) -> PreparedData:
-    """Return scaled samples in three parts.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Symbol:
+    name: str
+    bars: Bars
+    features: Features
+    labels: Labels
+    parts: tuple[Indices, ...]
+    """Rows of the training, validation and test samples."""
+
+    def seen(self, window: int) -> Floats:
+        """Return the rows of features that training samples see."""
+        rows = self.parts[0]
+        return self.features.values[rows[0] - window + 1 : rows[-1] + 1]
+
+    def targets(self) -> Floats:
+        """Return the labels of the training samples."""
+        return self.labels.values[self.parts[0]]
+
+
+def prepare(symbols: Sequence[tuple[str, Bars]], parameters: BarsTaskParameters) -> PreparedData:
+    """Return scaled samples of all symbols (name, bars) in three parts.
 
     Raises:
-        ValueError: there are too few bars; each part that has too few samples is named.
+        ValueError: there are too few bars, a feature has no value, or training sees one class only; each is named.
     """
-    features = compute_features(bars, spec.features)
-    train, validation, test = split(len(bars), spec, features.first)
-    short = [
-        f"the {name} part has {len(part)} samples, it needs {SAMPLES_MIN}"
-        for name, part in (("train", train), ("validation", validation), ("test", test))
-        if len(part) < SAMPLES_MIN
-    ]
-    if short:
-        raise ValueError(f"spec.data: {len(bars)} bars are too few: " + "; ".join(short))
-    targets = forward_returns(bars.close, spec.horizon)
-    scaling = _fit(features, targets, train, spec)
-    scaled = (features.values - np.array(scaling.mean)) / np.array(scaling.deviation)
-    if spec.label == "direction":
-        targets = (targets > 0).astype(np.float64)
-    targets = targets / scaling.target_deviation
-    data = WindowedData(
-        features=torch.tensor(np.nan_to_num(scaled), dtype=torch.float32),
-        targets=torch.tensor(np.nan_to_num(targets), dtype=torch.float32),
-        window=spec.window,
-        train=torch.tensor(train),
-        validation=torch.tensor(validation),
-        test=torch.tensor(test),
-    )
-    return PreparedData(data, scaling)
+    found = _symbols(symbols, parameters)
+    _refuse_few(found)
+    _refuse_without_value(found)
+    scaling = _scaling(found, parameters)
+    counts = _class_counts(found, parameters) if parameters.label.classes else None
+    return PreparedData(_data(found, scaling, parameters), scaling, counts)
 
 
-def forward_returns(close: Floats, horizon: int) -> Floats:
-    """ln(close[t + horizon] / close[t]); NaN where that bar is not there."""
-    found = np.full(len(close), np.nan)
-    logs = np.log(close)
-    found[:-horizon] = logs[horizon:] - logs[:-horizon]
+def _symbols(symbols: Sequence[tuple[str, Bars]], parameters: BarsTaskParameters) -> list[_Symbol]:
+    parts = spans([bars.timestamp for _, bars in symbols], parameters.split)
+    found: list[_Symbol] = []
+    for name, bars in symbols:
+        features = compute_features(bars, parameters.features)
+        labels = compute_labels(bars.close, parameters.label)
+        first = features.first + parameters.window - 1
+        rows = tuple(samples_within(span, bars.timestamp, labels, first) for span in parts)
+        found.append(_Symbol(name, bars, features, labels, rows))
     return found
 
 
-def split(bars: int, spec: BarsTaskParameters, first_row: int) -> tuple[Indices, ...]:
-    """Return the bars at which the samples of training, validation and test end."""
-    shares = spec.split
-    edges = [0, int(bars * shares.train), int(bars * (shares.train + shares.validation)), bars]
-    whole_window = first_row + spec.window - 1
-    parts: list[Indices] = []
-    for number, (start, stop) in enumerate(pairwise(edges)):
-        begin = max(start + (shares.embargo if number else 0), whole_window)
-        # Purge: the label of the last sample is known at the part's last bar.
-        parts.append(np.arange(begin, max(begin, stop - spec.horizon), dtype=np.int64))
-    return tuple(parts)
+def _refuse_few(symbols: Sequence[_Symbol]) -> None:
+    counts = {part: sum(len(symbol.parts[number]) for symbol in symbols) for number, part in enumerate(PARTS)}
+    short = [
+        f"the {part} part has {count} samples, it needs {SAMPLES_MIN}"
+        for part, count in counts.items()
+        if count < SAMPLES_MIN
+    ]
+    if short:
+        bars = sum(len(symbol.bars) for symbol in symbols)
+        raise ValueError(f"spec.data: {bars} bars are too few: " + "; ".join(short))
 
 
-def _fit(features: Features, targets: Floats, train: Indices, spec: BarsTaskParameters) -> Scaling:
-    seen = features.values[train[0] - spec.window + 1 : train[-1] + 1]
-    deviation = seen.std(axis=0)
-    # A feature that never changes is zero after the shift, whatever it is divided by.
-    deviation[deviation == 0] = 1.0
-    spread = float(targets[train].std()) if spec.label == "return" else 1.0
-    return Scaling(
-        features=features.names,
-        mean=tuple(seen.mean(axis=0).tolist()),
-        deviation=tuple(deviation.tolist()),
-        target_deviation=spread or 1.0,
+def _refuse_without_value(symbols: Sequence[_Symbol]) -> None:
+    problems = [
+        f"{name} has no finite value in some bars of {symbol.name}"
+        for symbol in symbols
+        for name, column in zip(
+            symbol.features.names, symbol.features.values[symbol.features.first :].T, strict=True
+        )
+        if not np.isfinite(column).all()
+    ]
+    if problems:
+        raise ValueError("spec.task.parameters.features: " + "; ".join(problems))
+
+
+def _scaling(symbols: Sequence[_Symbol], parameters: BarsTaskParameters) -> Scaling:
+    trained = [symbol for symbol in symbols if len(symbol.parts[0])]
+    window, numbers = parameters.window, not parameters.label.classes
+    names = symbols[0].features.names
+    if parameters.scaling == "shared":
+        seen = [symbol.seen(window) for symbol in trained]
+        targets = [symbol.targets() for symbol in trained] if numbers else None
+        return Scaling(names, shared=fit(seen, targets))
+    without = [symbol.name for symbol in symbols if not len(symbol.parts[0])]
+    if without:
+        raise ValueError(
+            f"spec.data: {', '.join(without)} has no bars in the training part, so no scaling of its own;"
+            " leave it out, or take the scaling shared"
+        )
+    own = {
+        symbol.name: fit([symbol.seen(window)], [symbol.targets()] if numbers else None) for symbol in trained
+    }
+    return Scaling(names, shared=None, symbols=own)
+
+
+def _class_counts(symbols: Sequence[_Symbol], parameters: BarsTaskParameters) -> Tensor:
+    label = parameters.label
+    targets = np.concatenate([symbol.targets() for symbol in symbols]).astype(np.int64)
+    counts = np.bincount(targets, minlength=len(label.classes))
+    seen = [name for name, count in zip(label.classes, counts, strict=True) if count]
+    if len(seen) == 1:
+        raise ValueError(
+            f"spec.task.parameters.label: all {len(targets)} training samples are of the class {seen[0]},"
+            " so there is nothing to learn"
+        )
+    missing = [name for name in label.classes if name not in seen]
+    loss = parameters.loss
+    balanced = isinstance(loss, CrossEntropyLoss | FocalLoss) and loss.class_weights == "balanced"
+    if missing and balanced:
+        raise ValueError(
+            "spec.task.parameters.loss.class_weights: balanced is not possible, no training sample is of the"
+            f" class {missing[0]}"
+        )
+    return torch.from_numpy(counts)
+
+
+def _data(symbols: Sequence[_Symbol], scaling: Scaling, parameters: BarsTaskParameters) -> WindowedData:
+    starts = np.cumsum([0, *(len(symbol.bars) for symbol in symbols)]).tolist()
+    parts = {
+        part: torch.from_numpy(
+            np.concatenate(
+                [symbol.parts[number] + start for symbol, start in zip(symbols, starts, strict=False)]
+            )
+        )
+        for number, part in enumerate(PARTS)
+    }
+    features = [scaling.of(symbol.name).apply(symbol.features.values) for symbol in symbols]
+    targets = [symbol.labels.values / scaling.of(symbol.name).target_deviation for symbol in symbols]
+    return WindowedData(
+        features=rows_tensor(np.concatenate(features)),
+        targets=torch.tensor(
+            np.nan_to_num(np.concatenate(targets)),
+            # One logit tells two classes apart and wants a number; cross entropy of more wants the class.
+            dtype=torch.int64 if len(parameters.label.classes) > 2 else torch.float32,
+        ),
+        window=parameters.window,
+        **parts,
     )
+
+
+def rows_tensor(scaled: Floats) -> Tensor:
+    """Return scaled features as the model sees them; rows before the first usable one hold zeros or less use."""
+    return torch.tensor(np.nan_to_num(scaled), dtype=torch.float32)

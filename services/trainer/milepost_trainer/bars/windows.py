@@ -16,7 +16,7 @@ class WindowedData:
     features: Tensor
     """float32, rows by features."""
     targets: Tensor
-    """float32, one for each row; rows that no part names may hold anything."""
+    """float32, or int64 for classes, one for each row; rows that no part names may hold anything."""
     window: int
     train: Tensor
     """Rows (int64) at which the samples of each part end."""
