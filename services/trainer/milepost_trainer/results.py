@@ -1,5 +1,6 @@
 """The result files of a finished training; the same training writes the same bytes."""
 
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -7,27 +8,32 @@ from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.digests import canonical_json
 
-from milepost_trainer.engine.state import MODEL
 from milepost_trainer.engine.trainer import ENGINE_VERSION, ModelTrainer
 from milepost_trainer.parquet_tables import MEDIA_TYPE, write_table
-from milepost_trainer.state_files import TENSORS_MEDIA_TYPE, write_tensors
+from milepost_trainer.tensor_files.writing import write_tensors
 
+TENSORS_MEDIA_TYPE = "application/vnd.safetensors"
 RESULT_FILES = {
     "model.safetensors": TENSORS_MEDIA_TYPE,
     "last.safetensors": TENSORS_MEDIA_TYPE,
     "model.json": "application/json",
     "history.parquet": MEDIA_TYPE,
     "metrics.json": "application/json",
+    "loss.png": "image/png",
 }
-"""The best model's weights, the last epoch's, what inference needs, all epochs, and the best model's figures."""
+"""Weights of the best model and of the last epoch, what inference needs, all epochs, the best figures, the curve."""
 
 
 def write_results(trainer: ModelTrainer, spec: TrainingSpec, card: JsonObject, directory: Path) -> JsonObject:
     """Write the result files and return the figures."""
-    write_tensors(trainer.best_weights(), directory / "model.safetensors")
-    write_tensors(trainer.state_dict().part(MODEL), directory / "last.safetensors")
+    write_tensors(directory / "model.safetensors", trainer.best_weights())
+    write_tensors(directory / "last.safetensors", trainer.present_weights())
     (directory / "model.json").write_bytes(canonical_json(model_card(spec, card)))
-    write_table(history_columns(trainer), directory / "history.parquet")
+    history = history_columns(trainer)
+    write_table(history, directory / "history.parquet")
+    # matplotlib takes a second to import, and only a finished training needs it.
+    draw_losses = import_module("milepost_trainer.loss_curve").draw_losses
+    draw_losses(history, trainer.best_epoch, directory / "loss.png")
     metrics = figures(trainer)
     (directory / "metrics.json").write_bytes(canonical_json(metrics))
     return metrics
@@ -47,6 +53,7 @@ def model_card(spec: TrainingSpec, card: JsonObject) -> JsonObject:
         **card,
         "task": spec.task.name,
         "data": [reference.digest for reference in spec.datasets],
+        "precision": spec.precision,
         "versions": {"engine": ENGINE_VERSION, "torch": torch.__version__},
     }
 

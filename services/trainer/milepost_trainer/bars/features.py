@@ -32,7 +32,7 @@ class Features:
 
 def data_versions() -> dict[str, str]:
     """Return the versions that decide the features' bits, for the fingerprint."""
-    return {"ta_lib": f"{version('TA-Lib')} {talib.__ta_version__.decode().split(' ')[0]}"}
+    return {"ta_lib": f"{version('TA-Lib')} ({talib.__ta_version__.decode().split()[0]})"}
 
 
 def compute_features(bars: Bars, spec: FeatureSpec) -> Features:

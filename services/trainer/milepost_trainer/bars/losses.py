@@ -71,7 +71,8 @@ def metrics_of(parameters: BarsTaskParameters) -> Mapping[str, Metric]:
 
 
 def entropies(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the cross entropy of each sample."""
+    """Return the cross entropy of each sample, in float32 whatever the outputs were computed in."""
+    outputs = outputs.float()
     if outputs.ndim == 1:
         return functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
     return functional.cross_entropy(outputs, targets, reduction="none")

@@ -41,7 +41,7 @@ class BarsTask:
             metrics=metrics_of(parameters),
             augment=augmentation_of(parameters.augmentation),
         )
-        return BuiltTask(parts, card=card_of(parameters, prepared.scaling))
+        return BuiltTask(parts, card=card_of(parameters, prepared.scaling), versions=data_versions())
 
 
 def model_of(parameters: BarsTaskParameters, *, features: int, seed: int) -> nn.Module:
