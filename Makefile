@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DISTRIBUTIONS := contracts services/runtime services/backtester services/trainer services/orchestrator infra services/cli
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 # The tests wait more than they compute: two at a time, each with servers of its own.
 PYTEST_ARGUMENTS ?= -n 2
 
@@ -59,7 +60,11 @@ schemas: $(STAMP) ## The committed schemas are what the code says
 	@$(BIN)/python -m milepost_contracts.schema_export --check
 	@$(BIN)/python -m milepost_orchestrator.entrypoints.asyncapi --check
 
-bench: $(STAMP) ## Print the figures (never a test: machines are noisy)
+$(BENCH_STAMP): $(STAMP) requirements-bench.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-bench.txt
+	@touch $(BENCH_STAMP)
+
+bench: $(BENCH_STAMP) ## Print the figures (never a test: machines are noisy)
 	@$(BIN)/python -m tests.benchmarks.run
 
 docs: $(STAMP) ## Check that links and names in the docs exist

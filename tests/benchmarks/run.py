@@ -2,7 +2,10 @@
 
 Figures are for people: nothing here passes or fails. Each part measures Milepost next to a limit of the same
 machine (reading and decoding, copying the same bytes, writing the same file) in the same run, so the ratios
-can be compared across machines although the figures cannot.
+can be compared across machines although the figures cannot. How they are measured: docs/benchmarks.md.
+
+A part is a module with ``measure``, which returns rows or whole tables. Of the tenant's endpoints (its first
+argument, whatever the name), ``quick``, ``directory`` and ``say`` it takes what it needs.
 """
 
 import argparse
@@ -11,7 +14,8 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from milepost_runtime.logs import configure_logging
 from rich.console import Console
@@ -20,11 +24,13 @@ from rich.table import Table
 from tests.support.stack import chosen_stack, fresh_tenant
 
 Row: TypeAlias = tuple[str, float, str]
+Found: TypeAlias = list[Row] | list[Table]
 PARTS = {
     "operations": "tests.benchmarks.bench_operations",
     "bus": "tests.benchmarks.bench_bus",
     "projector": "tests.benchmarks.bench_projector",
     "checkpoint": "tests.benchmarks.bench_checkpoint",
+    "checkpoint_peers": "tests.benchmarks.bench_checkpoint_peers",
     "backtester": "tests.benchmarks.bench_backtester",
 }
 
@@ -33,22 +39,35 @@ def main() -> None:
     """Run the chosen parts and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions, in the parts that know how")
+    parser.add_argument(
+        "--directory", type=Path, help="where large files are written, instead of the temporary one"
+    )
     configure_logging("bench", level=logging.WARNING)
-    chosen: list[str] = parser.parse_args().parts or list(PARTS)
-    asyncio.run(_run(chosen))
+    chosen = parser.parse_args()
+    asyncio.run(_run(chosen.parts or list(PARTS), {"quick": chosen.quick, "directory": chosen.directory}))
 
 
-async def _run(chosen: list[str]) -> None:
+async def _run(parts: list[str], options: dict[str, Any]) -> None:
     console = Console()
     async with chosen_stack() as stack:
-        for part in chosen:
-            measure: Callable[..., list[Row] | Awaitable[list[Row]]] = import_module(PARTS[part]).measure
+        for part in parts:
+            measure: Callable[..., Found | Awaitable[Found]] = import_module(PARTS[part]).measure
             async with fresh_tenant(stack) as tenant:
-                with console.status(f"measuring {part}"):
-                    rows = measure(tenant) if inspect.signature(measure).parameters else measure()
-                    if inspect.isawaitable(rows):
-                        rows = await rows
-            console.print(_table(part, rows))
+                with console.status(f"measuring {part}") as status:
+                    options["say"] = lambda text, status=status, part=part: status.update(f"{part}: {text}")
+                    found = _call(measure, tenant, options)
+                    if inspect.isawaitable(found):
+                        found = await found
+            console.print(*([_table(part, found)] if isinstance(found[0], tuple) else found), sep="\n")
+
+
+def _call(
+    measure: Callable[..., Found | Awaitable[Found]], tenant: object, options: dict[str, Any]
+) -> Found | Awaitable[Found]:
+    wanted = inspect.signature(measure).parameters
+    given = {name: options[name] for name in wanted.keys() & options.keys()}
+    return measure(*[tenant] * (len(wanted) - len(given)), **given)
 
 
 def _table(part: str, rows: list[Row]) -> Table:
