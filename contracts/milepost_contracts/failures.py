@@ -36,8 +36,10 @@ class FailureCode(StrEnum):
 
     ERROR = "error"
     """The engine or a team's code raised."""
+    OUT_OF_MEMORY = "out-of-memory"
+    """An allocation failed, in the machine's memory or the device's."""
     CHILD_DIED = "child-died"
-    """The computing process ended without a word: killed by the system, out of memory, native crash."""
+    """The computing process ended without a word: killed by the system, native crash."""
     LEASE_LOST = "lease-lost"
     WORKER_LOST = "worker-lost"
     ATTEMPTS_EXHAUSTED = "attempts-exhausted"

@@ -96,7 +96,7 @@ class Child:
         try:
             return self._run_job(run, sink)
         # The job is a team's code: whatever it raises ends the operation, not the worker, and is reported.
-        except Exception as error:  # noqa: BLE001
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             return Raised(unit=sink.unit, failure=describe_failure(error))
 
     def _run_job(self, run: Run, sink: ChildSink) -> Finished | Stopped:

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-from collections import deque
 from collections.abc import AsyncIterator
 from typing import Self
 
@@ -19,6 +18,7 @@ from milepost_contracts.failures import Failure, FailureCode
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.model import ContractModel
 
+from milepost_runtime.worker.child_output import ChildOutput
 from milepost_runtime.worker.messages import (
     LINE_BYTES_MAX,
     TO_HOST,
@@ -33,7 +33,9 @@ from milepost_runtime.worker.messages import (
 )
 
 log = structlog.get_logger()
-STDERR_LINES_KEPT = 20
+CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"})
+"""Signals by which native code ends its own process."""
+LAST_LINES = "the last lines of its output are in the traceback"
 
 
 class ChildProcess:
@@ -48,9 +50,13 @@ class ChildProcess:
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._stderr_tail: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
-        self._stderr_task = asyncio.create_task(self._forward_stderr())
+        if process.stdout is None:
+            raise RuntimeError("a child is started with a pipe for its output")
+        self._output = ChildOutput(process.stdout, pid=process.pid)
+        self._reaping = asyncio.create_task(self._reap())
         self._kind: KindDescription | None = None
+        self._sent: set[int] = set()
+        """Signals that this host has sent it."""
 
     @classmethod
     async def spawn(cls, kind: str) -> Self:
@@ -59,14 +65,15 @@ class ChildProcess:
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-u",  # what it printed before a crash must not be lost in a buffer
                 "-m",
                 "milepost_runtime.worker.child",
                 f"--kind={kind}",
                 f"--fd={theirs.fileno()}",
                 f"--host-pid={os.getpid()}",
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL if sys.stdout is None else None,
-                stderr=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
                 pass_fds=(theirs.fileno(),),
                 # Ctrl-C in a terminal is for the host, which then stops the child at a unit boundary.
                 start_new_session=True,
@@ -143,52 +150,49 @@ class ChildProcess:
         # Not through asyncio's transport: that polls first, takes the exit status away from asyncio's own
         # watcher, and the child then seems to have ended with code 255.
         if self.alive:
+            self._sent.add(number)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     async def close(self) -> None:
         """Close the socket, which ends a child that still lives, and reap it."""
         self._writer.close()
-        await self._process.wait()
-        await self._stderr_task
+        await self._reaping
+        await self._output.closed()
 
     async def death(self) -> Failure:
         """Say how the child ended, once it has."""
         code = await self._process.wait()
-        await self._stderr_task
-        if code < 0:
-            name = signal.Signals(-code).name
-            message = f"the computing process was ended by {name}"
-            fix = (
-                "the system may have run out of memory: use a worker with more, or a smaller spec"
-                if name == "SIGKILL"
-                else "a native library crashed; the last lines of its output are in the traceback"
-            )
+        await self._output.closed()
+        if -code in self._sent:
+            message, fix = "the computing process took too long and was ended", LAST_LINES
         else:
-            message = f"the computing process ended with exit code {code} without a word"
-            fix = "the last lines of its output are in the traceback"
+            message, fix = _ended_by(-code) if code < 0 else _exited_with(code)
         return Failure(
-            code=FailureCode.CHILD_DIED,
-            message=message,
-            traceback_tail="\n".join(self._stderr_tail) or None,
-            fix=fix,
+            code=FailureCode.CHILD_DIED, message=message, traceback_tail=self._output.tail(), fix=fix
         )
 
-    async def _forward_stderr(self) -> None:
-        """Pass the child's output on line by line and keep the last lines for ``death``."""
-        stream = self._process.stderr
-        if stream is None:
-            return
-        while True:
-            try:
-                line = await stream.readline()
-            except ValueError:  # a line over the stream's limit: dropped, the next one is whole again
-                continue
-            if not line:
-                return
-            text = line.decode(errors="replace").rstrip()
-            self._stderr_tail.append(text)
-            log.info("child output", pid=self.pid, line=text)
+    async def _reap(self) -> None:
+        """Wait for its end, and take along what it started: such processes have nobody left to work for."""
+        await self._process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)  # it leads a session of its own
+
+
+def _ended_by(number: int) -> tuple[str, str]:
+    name = next((known.name for known in signal.Signals if known == number), f"signal {number}")
+    message = f"the computing process was ended by {name}"
+    if name in CRASHES:
+        return message, f"a native library crashed; {LAST_LINES}"
+    if name == "SIGKILL":
+        fix = "the system may have run out of memory: use a worker with more, or a smaller spec"
+    else:
+        fix = "look who ended it on the worker's machine"
+    return f"{message}, not by this worker", fix
+
+
+def _exited_with(code: int) -> tuple[str, str]:
+    return f"the computing process ended with exit code {code} without a word", LAST_LINES
 
 
 class ChildPool:

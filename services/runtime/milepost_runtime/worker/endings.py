@@ -89,11 +89,10 @@ class Endings:
         await self._claimed.run_log.append(AttemptLost(attempt=self._claimed.attempt, failure=failure))
         lost = self._claimed.view.attempts_lost + 1
         if lost >= self._claimed.request.options.max_attempts:
-            await self.refused(
-                FailureCode.ATTEMPTS_EXHAUSTED,
-                f"{lost} attempts were lost; the last one: {failure.message}",
-                failure.fix or "look at the attempts with `milepost show`, then resume",
-            )
+            fix = failure.fix or "look at the attempts with `milepost events`, then resume"
+            message = f"{lost} attempts were lost; the last one: {failure.message}"
+            update = {"code": FailureCode.ATTEMPTS_EXHAUSTED, "message": message, "fix": fix}
+            await self.failed(failure.model_copy(update=update), self.checkpoint_unit)
             return
         delay_seconds = self._ports.settings.retry_delay_seconds * 2 ** (lost - 1)
         await self._claimed.item.give_back(delay_seconds=delay_seconds)
