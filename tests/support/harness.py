@@ -17,12 +17,15 @@ from milepost_contracts.events import (
     Side,
     StateSnapshot,
 )
+from milepost_contracts.kinds import KindDescription
 from milepost_contracts.model import JsonObject
 from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
 from milepost_infra.endpoints import StackEndpoints
-from milepost_runtime.bus.connection import connect
+from milepost_orchestrator.application.specs import BUILT_IN
+from milepost_runtime.bus.connection import BusConnection, connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
-from milepost_runtime.bus.topology import ensure_topology
+from milepost_runtime.bus.fleet import NatsKindCatalogue
+from milepost_runtime.bus.topology import Topology, ensure_topology
 from milepost_runtime.client import MilepostClient
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.event_log import LogEntry
@@ -41,11 +44,28 @@ class Harness:
     client: MilepostClient
     event_log: JetStreamEventLog
     store: S3ArtifactStore
+    connection: BusConnection
+
+    async def announced(self, kind: str) -> KindDescription:
+        """Wait until a worker has announced the kind: its first child describes it, which takes a moment."""
+        bus = self.services.endpoints.bus
+        news = await self.connection.subscribe(f"$KV.{Topology(bus).kinds}.{kind}")
+        try:
+            catalogue = NatsKindCatalogue(self.connection, bus)
+            if await catalogue.describe(kind) is None:
+                await news.next_msg(timeout=WAIT_SECONDS)
+            found = await catalogue.describe(kind)
+        finally:
+            await news.unsubscribe()
+        assert found is not None
+        return found
 
     async def start(
         self, kind: str, spec: JsonObject, *, command_id: str | None = None, **options: object
     ) -> str:
-        """Start an operation and return its id."""
+        """Start an operation and return its id; of a kind that is not built in once it is announced."""
+        if kind not in BUILT_IN:
+            await self.announced(kind)
         command = StartOperation(kind=kind, spec=spec, options=RunOptions.model_validate(options))
         return accepted(await self.client.request(command, command_id=command_id))
 
@@ -99,6 +119,7 @@ async def open_harness(endpoints: StackEndpoints, directory: Path) -> AsyncItera
                 client=MilepostClient(connection, endpoints.bus, SystemClock(), source="/test"),
                 event_log=JetStreamEventLog(connection, endpoints.bus),
                 store=S3ArtifactStore(endpoints.store),
+                connection=connection,
             )
     finally:
         await connection.close()

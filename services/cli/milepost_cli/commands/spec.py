@@ -40,18 +40,21 @@ def schema(kind: KindArgument, directory: DirectoryOption = None, as_json: JsonO
 
 
 def describe(kind: str, directory: Path | None) -> KindDescription:
-    """Return what a kind's specs must look like: as installed here, or as a worker of the stack announced it.
+    """Return what a kind's specs must look like: as a worker of the stack announced it, or as installed here.
+
+    The announcement comes first: it is what commands are checked against, and it has the parts that are
+    installed where the workers are.
 
     Raises:
         NotFoundError: neither; those that are there are named.
     """
-    installed = entry_points(group=ENTRY_POINT_GROUP).names
-    if kind in installed:
-        return load_kind(kind).describe()
     announced = asyncio.run(announced_kinds(directory))
     for description in announced:
         if description.kind == kind:
             return description
+    installed = entry_points(group=ENTRY_POINT_GROUP).names
+    if kind in installed:
+        return load_kind(kind).describe()
     names = sorted({*installed, *(description.kind for description in announced)})
     raise NotFoundError(
         f"there is no kind {kind}", fix=f"there are: {', '.join(names) or 'none'}", code="unknown-kind"
