@@ -14,7 +14,6 @@ from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.errors import CheckpointDamagedError
 from milepost_trainer.engine.errors import DivergedError
-from milepost_trainer.state_files import TENSORS_FILE
 from milepost_trainer.worker import TrainingKind
 from safetensors.torch import load_file, save_file
 
@@ -23,6 +22,8 @@ from tests.trainer.trainer_doubles import Workplace, cancel_after, small_spec
 
 pytestmark = pytest.mark.unit
 
+MODEL, BEST = "model.safetensors", "best.safetensors"
+BY_STEP = {"unit": "step"}
 EVERY_TEN = CheckpointPolicySpec(every_units=10, min_seconds=0)
 
 
@@ -47,7 +48,7 @@ def cut_at(place: Workplace, unit: int, checkpoint: LoadedCheckpoint | None = No
     return sink.checkpoints[-1]
 
 
-def resumed(place: Workplace, checkpoint: LoadedCheckpoint, **spec: Any) -> Any:
+def resumed(place: Workplace, checkpoint: LoadedCheckpoint, /, **spec: Any) -> Any:
     job = place.job(**spec)
     job.restore_from_checkpoint(checkpoint)
     assert job.run(host_of(place.sink(), job.total_units)) is True
@@ -59,7 +60,7 @@ def test_fifteen_epochs_have_a_checkpoint_at_ten(place: Workplace) -> None:
     sink = place.sink()
     assert place.job().run(host_of(sink, 15, policy=EVERY_TEN)) is True
     assert sink.saved == [(10, CheckpointReason.PERIODIC)]
-    assert sink.new_names == [["state.json", TENSORS_FILE]]
+    assert sink.new_names == [["state.json", MODEL, "optimizer.safetensors", BEST, "rest.safetensors"]]
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -75,7 +76,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "cosine": {"scheduler": {"name": "cosine", "minimum": 1e-5}},
     "plateau": {"scheduler": {"name": "plateau", "patience": 0}},
     "regression": {"label": "return", "gradient_clip": 0.5},
-    "steps and accumulation": {"unit": "step", "accumulation": 2, "epochs": 5},
+    "steps and accumulation": {"checkpoint": BY_STEP, "accumulation": 2, "epochs": 5},
 }
 
 
@@ -100,7 +101,7 @@ def test_random_cuts_end_as_undisturbed(place: Workplace, seed: int) -> None:
         "accumulation": int(generator.integers(1, 4)),
         "scheduler": {"name": ("plateau", "cosine")[seed % 2]},
         "epochs": 6,
-        "unit": "step",
+        "checkpoint": BY_STEP,
     }
     whole = run_to_end(place, **spec)
     units = generator.choice(np.arange(1, whole.total_units), 3, replace=False)
@@ -148,14 +149,14 @@ def test_early_stopping_triggers_after_a_resume_as_without(place: Workplace) -> 
 DIVERGING: dict[str, Any] = {
     "label": "return",
     "optimizer": {"name": "sgd", "learning_rate": 30.0, "momentum": 0.9},
-    "unit": "step",
+    "checkpoint": BY_STEP,
 }
 
 
 def test_a_loss_that_is_not_finite_fails_with_the_last_good_unit_saved(place: Workplace) -> None:
     """The error says what happened and where; the checkpoint is of the unit before, and it leads there again."""
     job, sink = place.job(**DIVERGING), place.sink()
-    with pytest.raises(DivergedError, match=r"not finite; .* in epoch \d+, micro-batch \d+ of 7") as first:
+    with pytest.raises(DivergedError, match=r"not finite; .* in epoch \d+, micro-batch \d+ of \d+") as first:
         job.run(host_of(sink, job.total_units))
     assert [reason for _, reason in sink.saved] == [CheckpointReason.FAILURE]
     checkpoint = sink.checkpoints[-1]
@@ -166,7 +167,7 @@ def test_a_loss_that_is_not_finite_fails_with_the_last_good_unit_saved(place: Wo
         again.run(host_of(later, again.total_units))
     assert str(second.value) == str(first.value)
     assert later.saved == [(checkpoint.unit, CheckpointReason.FAILURE)]
-    finite = all(bool(value.isfinite().all()) for value in load_file(checkpoint.path(TENSORS_FILE)).values())
+    finite = all(bool(value.isfinite().all()) for value in load_file(checkpoint.path(MODEL)).values())
     assert finite
 
 
@@ -176,22 +177,22 @@ def shorten(path: Path) -> None:
 
 def lose_a_tensor(path: Path) -> None:
     tensors = load_file(path)
-    del tensors["model.layers.1.weight"]
+    del tensors["layers.1.weight"]
     save_file({name: value.clone() for name, value in tensors.items()}, path)
 
 
 def change_a_shape(path: Path) -> None:
     tensors = {name: value.clone() for name, value in load_file(path).items()}
-    save_file({**tensors, "best.layers.1.bias": tensors["best.layers.1.bias"][:3].clone()}, path)
+    save_file({**tensors, "layers.1.bias": tensors["layers.1.bias"][:3].clone()}, path)
 
 
 DAMAGE = {
-    "truncated": (TENSORS_FILE, shorten, "(?i)metadata|buffer|header"),
-    "gone": (TENSORS_FILE, Path.unlink, "(?i)no such file"),
-    "no tensors": (TENSORS_FILE, lambda path: path.write_bytes(b""), "(?i)header"),
-    "a pickle": (TENSORS_FILE, lambda path: path.write_bytes(b"\x80\x04K\x01."), "(?i)header"),
-    "a tensor lost": (TENSORS_FILE, lose_a_tensor, "model.layers.1.weight is missing"),
-    "another shape": (TENSORS_FILE, change_a_shape, r"best.layers.1.bias is torch.float32 \(3,\)"),
+    "truncated": (MODEL, shorten, "(?i)metadata|buffer|header"),
+    "gone": (MODEL, Path.unlink, "(?i)no such file"),
+    "no tensors": (MODEL, lambda path: path.write_bytes(b""), "(?i)header"),
+    "a pickle": (MODEL, lambda path: path.write_bytes(b"\x80\x04K\x01."), "(?i)header"),
+    "a tensor lost": (MODEL, lose_a_tensor, "model.layers.1.weight is missing"),
+    "another shape": (BEST, change_a_shape, r"best.layers.1.bias is torch.float32 \(3,\)"),
     "no JSON": ("state.json", shorten, "(?i)delimiter|expecting|unterminated"),
     "values lost": ("state.json", lambda path: path.write_bytes(b"{}"), "best_epoch, best_loss, epoch"),
 }
@@ -217,8 +218,8 @@ def test_a_state_of_another_unit_is_refused(place: Workplace) -> None:
 
 BAD_SPECS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "several at once": (
-        {"epochs": 0, "model": {"family": "oracle"}, "optimizer": {"learning_rate": 0}},
-        ["spec.epochs", "spec.model.family", "spec.optimizer.learning_rate"],
+        {"epochs": 0, "optimizer": {"learning_rate": 0}},
+        ["spec.epochs", "spec.optimizer.learning_rate"],
     ),
     "misspelt": ({"epoch": 3}, ["spec.epoch"]),
     "momentum of adam": ({"optimizer": {"name": "adam", "momentum": 0.9}}, ["adam has no momentum to set"]),
@@ -240,7 +241,7 @@ BAD_SPECS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["returns: the same number of bars is given twice"],
     ),
     "too few bars": ({"window": 290}, ["300 bars are too few", "the train part has 0 samples"]),
-    "unpinned data": ({"data": {"name": "aapl"}}, ["the bars of aapl are not among the inputs"]),
+    "unpinned data": ({"data": {"name": "aapl"}}, ["spec.data: aapl not among the inputs"]),
 }
 
 
@@ -270,7 +271,7 @@ def test_results_can_be_read(place: Workplace) -> None:
     assert set(summary["test"]) == {"loss", "accuracy", "samples"}
     card = json.loads((directory / "model.json").read_bytes())
     assert len(card["scaling"]["mean"]) == len(card["scaling"]["features"]) == 6
-    assert card["data"] == place.digest
+    assert card["data"] == [place.digest]
     assert (
         load_file(directory / "model.safetensors").keys() == load_file(directory / "last.safetensors").keys()
     )
@@ -285,19 +286,19 @@ def test_progress_tells_the_newest_figures(place: Workplace) -> None:
     assert {"train_loss", "validation_loss", "validation_accuracy", "learning_rate"} <= set(metrics)
 
 
-def test_the_kind_is_described_without_heavy_imports() -> None:
-    """A host that only announces the kind loads no torch, pandas, numpy or pyarrow."""
+def test_the_kind_is_known_without_heavy_imports() -> None:
+    """A host that only finds the kind loads no torch, pandas, numpy or pyarrow; what is described can be used."""
     code = (
         "import sys, json\n"
         "from milepost_runtime.worker.kinds import load_kind\n"
-        "kind = load_kind('training').describe()\n"
+        "kind = load_kind('training')\n"
         "heavy = [n for n in ('pandas', 'torch', 'numpy', 'pyarrow', 'safetensors') if n in sys.modules]\n"
-        "print(json.dumps([heavy, kind.model_dump(mode='json')]))"
+        "print(json.dumps([heavy, kind.describe().model_dump(mode='json')]))"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     heavy, kind = json.loads(output)
     assert heavy == []
     assert (kind["dataset_fields"], kind["unit_name"]) == (["data"], "epoch")
-    assert TrainingSpec.model_validate(kind["example"]).model.family == "lstm"
+    assert TrainingSpec.model_validate(kind["example"]).task.parameters["model"]["family"] == "lstm"
     assert TrainingSpec.model_validate({"data": {"name": "x"}, **small_spec()}).epochs == 15
     TrainingKind().warm_up()

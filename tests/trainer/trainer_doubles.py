@@ -146,6 +146,7 @@ class Workplace:
         write_bars(self.data, bars, seed)
         self.digest = digest_of_file(self.data)
         self._made = 0
+        self._sinks: list[SpoolSink] = []
 
     def spec(self, **fields: Any) -> TrainingSpec:
         return TrainingSpec.model_validate({**small_spec(**fields), "data": {"digest": self.digest}})
@@ -157,8 +158,12 @@ class Workplace:
         )
 
     def sink(self) -> SpoolSink:
-        self._made += 1
-        return SpoolSink(self.directory / f"sink-{self._made}")
+        """A sink whose store holds what the earlier ones stored."""
+        sink = SpoolSink(self.directory / f"sink-{len(self._sinks)}")
+        for earlier in self._sinks:
+            sink.take_artifacts(earlier)
+        self._sinks.append(sink)
+        return sink
 
     def digests(self, job: Any) -> dict[str, str]:
         self._made += 1

@@ -1,50 +1,111 @@
 """The training's progress bridge: what one unit boundary is made of, as a checkpoint."""
 
 from collections.abc import Mapping
-from typing import cast
+from types import TracebackType
+from typing import Any, cast
 
 from milepost_contracts.model import JsonObject
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.bridge.progress_bridge import ProgressBridge
 from milepost_runtime.checkpoints.data import CheckpointData
 
-from milepost_trainer.engine.state import TrainerState
-from milepost_trainer.state_files import TENSORS_FILE, TensorsWriter
+from milepost_trainer.captures import Captures
+from milepost_trainer.engine.state import TensorsInMemory
+from milepost_trainer.engine.trainer import ModelTrainer
+from milepost_trainer.kept_parts import KeptParts
+from milepost_trainer.state_files import StateFiles, files_of_capture, files_of_live
+from milepost_trainer.write_pace import WritePace, WriteSettings
 
 
-class TrainingProgressBridge(ProgressBridge[TrainerState]):
-    """Saves a trainer's state as ``state.json`` and ``tensors.safetensors``.
+class TrainingProgressBridge(ProgressBridge[ModelTrainer]):
+    """Saves a trainer's state as ``state.json`` and a safetensors file for each part.
 
-    The cached state is a copy, so the training goes on while a checkpoint of it is being written.
+    The trainer goes on while checkpoints are made of captures. The newest capture is the cached state that a
+    failure goes back to: it is taken whenever a checkpoint is, and otherwise as often as that costs next to
+    nothing. The units after it are computed again.
     """
 
-    def __init__(self, host: BridgeHost, *, fingerprint: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        host: BridgeHost,
+        trainer: ModelTrainer,
+        *,
+        fingerprint: Mapping[str, str],
+        kept: KeptParts,
+        captures: Captures,
+        write: WriteSettings,
+    ) -> None:
         super().__init__(host)
+        self._trainer = trainer
         self._fingerprint = dict(fingerprint)
+        self._kept = kept
+        self._captures = captures
+        self._write_pace = WritePace(host.clock, write)
 
-    @property
-    def state(self) -> TrainerState:
-        """The cached state."""
-        return self._state()[1]
+    def begin(self) -> bool:
+        """Cache the state before the first unit; False when a stop is due already."""
+        self._captures.take_patiently(self._refuse_after_an_error)
+        return self.start(self._trainer.unit, self._trainer)
 
-    def build_checkpoint_data(self, unit: int, state: TrainerState) -> CheckpointData:
-        """Return the plain values, and a writer of the tensors."""
-        return CheckpointData(
-            unit=unit,
-            state=cast("JsonObject", dict(state.values)),
-            files={TENSORS_FILE: TensorsWriter(state.tensors)},
-            fingerprint=self._fingerprint,
-            summary=self._summary(state),
+    def reach(self) -> bool:
+        """Report the boundary that the trainer is at; False when the run must end here."""
+        going_on = self.update_state(self._trainer.unit, self._trainer, self._trainer.metrics())
+        if going_on:
+            self._captures.take_if_cheap()
+        return going_on
+
+    def build_checkpoint_data(self, unit: int, state: ModelTrainer) -> CheckpointData:
+        """Return the plain values, and writers of a capture of this boundary."""
+        capture = self._captures.take_patiently(self._refuse_after_an_error)
+        files = files_of_capture(capture, self._kept, self._write_pace)
+        return self._data(unit, capture.values, files)
+
+    def build_last_checkpoint_data(self, unit: int, state: ModelTrainer) -> CheckpointData:
+        """Return the plain values, and writers of the trainer's own memory: nothing changes it any more."""
+        self._write_pace.hurry()
+        live = self._captures.live()
+        return self._data(
+            unit, live.values, files_of_live(live, self._captures, self._kept, self._write_pace)
         )
 
-    def _summary(self, state: TrainerState) -> JsonObject:
-        values = state.values
-        history: list[dict[str, float]] = values["history"]
-        newest = history[-1] if history else {}
-        return {
-            "epoch": values["epoch"],
-            "position": values["position"],
-            "best_epoch": values["best_epoch"],
-            "best_loss": values["best_loss"],
-            **{name: figure for name, figure in newest.items() if name != "epoch"},
-        }
+    def can_save_periodic(self) -> bool:
+        """Say whether there is memory for a periodic checkpoint, and none is under way."""
+        return super().can_save_periodic() and self._captures.take() is not None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        self._write_pace.hurry()
+        self._captures.close()
+
+    def return_to_capture(self) -> None:
+        """Put the trainer back to the newest capture."""
+        state = self._captures.newest.state()
+        self._trainer.restore(state.values, TensorsInMemory(state.tensors))
+
+    def _refuse_after_an_error(self) -> None:
+        """While memory is waited for: what keeps it from becoming free comes up as the sink's error."""
+        self._host.sink.progress(self.unit, {})
+
+    def _data(self, unit: int, values: Mapping[str, Any], files: StateFiles) -> CheckpointData:
+        return CheckpointData(
+            unit=unit,
+            state=cast("JsonObject", dict(values)),
+            files=files.files,
+            kept=files.kept,
+            fingerprint=self._fingerprint,
+            summary=_summary(values),
+        )
+
+
+def _summary(values: Mapping[str, Any]) -> JsonObject:
+    history: list[dict[str, float]] = values["history"]
+    newest = history[-1] if history else {}
+    return {
+        "epoch": values["epoch"],
+        "position": values["position"],
+        "best_epoch": values["best_epoch"],
+        "best_loss": values["best_loss"],
+        **{name: figure for name, figure in newest.items() if name != "epoch"},
+    }

@@ -13,14 +13,17 @@ from milepost_runtime.worker.kind import JobContext, JobResult
 from pydantic import ValidationError
 
 from milepost_trainer.bridge import TrainingProgressBridge
+from milepost_trainer.captures import Captures
 from milepost_trainer.engine.errors import StateMismatchError
 from milepost_trainer.engine.trainer import ModelTrainer
 from milepost_trainer.fingerprint import fingerprint_of
+from milepost_trainer.kept_parts import KeptParts
 from milepost_trainer.results import RESULT_FILES, write_results
 from milepost_trainer.specs import training_settings
-from milepost_trainer.state_files import read_state
+from milepost_trainer.state_files import CheckpointTensors, read_values
 from milepost_trainer.task import TaskContext
 from milepost_trainer.tasks import load_tasks
+from milepost_trainer.write_pace import WriteSettings
 
 
 class TrainingJob:
@@ -33,8 +36,11 @@ class TrainingJob:
         spec: TrainingSpec,
         card: JsonObject,
         fingerprint: Mapping[str, str],
+        write: WriteSettings | None = None,
     ) -> None:
         self._trainer = trainer
+        self._write = write or WriteSettings()
+        self._kept = KeptParts()
         self._spec = spec
         self._card = card
         self.fingerprint: Mapping[str, str] = dict(fingerprint)
@@ -49,21 +55,23 @@ class TrainingJob:
         Raises:
             CheckpointDamagedError: a file or a tensor is missing, or is not what it should be.
         """
+        values, source = read_values(checkpoint), CheckpointTensors(checkpoint)
         try:
-            self._trainer.load_state_dict(read_state(checkpoint))
+            self._trainer.restore(values, source)
         except StateMismatchError as error:
             raise CheckpointDamagedError(error.detail) from error
         if self._trainer.unit != checkpoint.unit:
             raise CheckpointDamagedError(f"the state is of unit {self._trainer.unit}, not {checkpoint.unit}")
+        source.remember_in(self._kept, values)
 
     def run(self, host: BridgeHost) -> bool:
         """Do units until all are done; False when the bridge said stop before that."""
         trainer = self._trainer
-        with TrainingProgressBridge(host, fingerprint=self.fingerprint) as bridge:
-            going_on = bridge.start(trainer.unit, trainer.state_dict())
+        with trainer.entered(), self._bridge(host) as bridge:
+            going_on = bridge.begin()
             while going_on and not trainer.finished:
                 self._advance(bridge)
-                going_on = bridge.update_state(trainer.unit, trainer.state_dict(), trainer.metrics())
+                going_on = bridge.reach()
         if going_on:
             self.total_units = trainer.unit
         return going_on
@@ -82,22 +90,29 @@ class TrainingJob:
             raise
 
     def _return_to_last_good_unit(self, bridge: TrainingProgressBridge) -> None:
-        """The failure checkpoint must be of the last whole unit, which lies somewhere after the last boundary."""
+        """The failure checkpoint must be of the last whole unit, which lies somewhere after the newest capture."""
         trainer = self._trainer
         last_good = trainer.unit
-        trainer.load_state_dict(bridge.state)
-        if last_good == bridge.unit:
-            return
+        bridge.return_to_capture()
         try:
             trainer.advance(last_good)
-        # Not repeatable (memory, say), so the last boundary must do. The first error is raised.
+        # Not repeatable (memory, say), so the capture must do. The first error is raised.
         except Exception:  # noqa: BLE001
-            trainer.load_state_dict(bridge.state)
-            return
-        bridge.update_state(last_good, trainer.state_dict(), trainer.metrics())
+            bridge.return_to_capture()
+        bridge.fall_back(trainer.unit, trainer)
+
+    def _bridge(self, host: BridgeHost) -> TrainingProgressBridge:
+        return TrainingProgressBridge(
+            host,
+            self._trainer,
+            fingerprint=self.fingerprint,
+            kept=self._kept,
+            captures=Captures(self._trainer, host.clock),
+            write=self._write,
+        )
 
 
-def create_training_job(context: JobContext) -> TrainingJob:
+def create_training_job(context: JobContext, write: WriteSettings | None = None) -> TrainingJob:
     """Build the job of a spec.
 
     Raises:
@@ -123,7 +138,7 @@ def create_training_job(context: JobContext) -> TrainingJob:
     )
     trainer = ModelTrainer(built.parts, training_settings(spec, device="cpu"))
     fingerprint = fingerprint_of(spec, task_version=task.version, device="cpu", versions=built.versions)
-    return TrainingJob(trainer, spec=spec, card=built.card, fingerprint=fingerprint)
+    return TrainingJob(trainer, spec=spec, card=built.card, fingerprint=fingerprint, write=write)
 
 
 def _parameters_of(model: type[ContractModel], content: JsonObject) -> ContractModel:

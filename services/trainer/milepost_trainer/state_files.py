@@ -1,51 +1,198 @@
-"""Tensors in files: safetensors only, never pickle, also not on load."""
+"""The files of a training's checkpoint: each part of the state a safetensors file; never pickle."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import safetensors.torch
-from milepost_runtime.checkpoints.data import FileWriter, LoadedCheckpoint
+import torch
+from milepost_contracts.artifacts import ArtifactReference
+from milepost_contracts.failures import Problem
+from milepost_contracts.model import JsonObject
+from milepost_runtime.checkpoints.data import STATE_FILE, FileWriter, LoadedCheckpoint
+from milepost_runtime.digests import FileDigest
 from milepost_runtime.errors import CheckpointDamagedError
-from safetensors import SafetensorError
 from torch import Tensor
 
-from milepost_trainer.engine.state import TrainerState
+from milepost_trainer.captures import Capture, Captures
+from milepost_trainer.engine.state import Layout, TrainerState
+from milepost_trainer.kept_parts import MEDIA_TYPE, KeptParts, PartForms
+from milepost_trainer.state_parts import PREFIXES, PartName, file_of, split, with_keys
+from milepost_trainer.tensor_files.layout import Form, TensorFileError, forms_of
+from milepost_trainer.tensor_files.reading import TensorFile
+from milepost_trainer.tensor_files.writing import Pace, write_blocks, write_tensors
 
-# Its types are half there; Any says so once.
-files: Any = safetensors.torch
 
-TENSORS_FILE = "tensors.safetensors"
-TENSORS_MEDIA_TYPE = "application/vnd.safetensors"
+@dataclass(frozen=True, slots=True)
+class StateFiles:
+    """What a checkpoint of one state is made of."""
+
+    files: Mapping[str, FileWriter]
+    kept: tuple[ArtifactReference, ...]
 
 
-class TensorsWriter(FileWriter):
-    """Writes tensors that nobody changes any more."""
+@dataclass(frozen=True, slots=True)
+class _PartSource:
+    """Where the bytes of one part come from."""
 
-    media_type = TENSORS_MEDIA_TYPE
+    forms: Mapping[str, Form]
+    write: Callable[[Path], FileDigest]
+    hold: Callable[[], Callable[[], None]]
+    """Keeps the bytes as they are until the returned function is called."""
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = dict(tensors)
 
-    def write(self, path: Path) -> None:
+class PartWriter(FileWriter):
+    """Writes one part; then says that it needs its memory no more, and what it wrote."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self,
+        write: Callable[[Path], FileDigest],
+        *,
+        release: Callable[[], None],
+        written: Callable[[FileDigest], None],
+    ) -> None:
+        self._write = write
+        self._release = release
+        self._written = written
+
+    def write(self, path: Path) -> FileDigest:
         """Write the file; the same tensors give the same bytes."""
-        write_tensors(self._tensors, path)
+        try:
+            measured = self._write(path)
+        finally:
+            self._release()
+        self._written(measured)
+        return measured
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write contiguous tensors that share no memory; without metadata, so equal tensors are equal bytes."""
-    files.save_file(dict(tensors), path)
+def files_of_capture(capture: Capture, kept: KeptParts, pace: Pace) -> StateFiles:
+    """Return writers of a capture: of its arenas, as they are, and of what nothing changes."""
+    sources: dict[PartName, _PartSource] = {}
+    for part, forms in capture.forms.items():
+        write = partial(_write_arena, capture, part, pace=pace)
+        sources[part] = _PartSource(forms, write, capture.arena_set.hold)
+    for part, tensors in capture.loose.items():
+        sources[part] = _PartSource(
+            forms_of(tensors), partial(_write_loose, tensors, pace=pace), lambda: _nothing
+        )
+    return _files_of(capture.values, sources, kept)
 
 
-def read_state(checkpoint: LoadedCheckpoint) -> TrainerState:
-    """Return the state that a checkpoint holds.
+def files_of_live(state: TrainerState, captures: Captures, kept: KeptParts, pace: Pace) -> StateFiles:
+    """Return writers of live memory, for a run that ends at this boundary."""
+    sources: dict[PartName, _PartSource] = {
+        part: _PartSource(forms_of(tensors), partial(_write_loose, tensors, pace=pace), captures.hold_live)
+        for part, tensors in split(state.tensors).items()
+    }
+    return _files_of(state.values, sources, kept)
+
+
+def _files_of(
+    values: Mapping[str, Any], sources: Mapping[PartName, _PartSource], kept: KeptParts
+) -> StateFiles:
+    files: dict[str, FileWriter] = {}
+    references: list[ArtifactReference] = []
+    all_forms: PartForms = {part: source.forms for part, source in sources.items()}
+    for part, source in sources.items():
+        known = kept.find(values, part, source.forms)
+        if known is not None:
+            references.append(known)
+            continue
+        files[file_of(part)] = PartWriter(
+            source.write, release=source.hold(), written=partial(kept.remember, values, all_forms, part)
+        )
+    return StateFiles(files, tuple(references))
+
+
+def _write_arena(capture: Capture, part: PartName, path: Path, *, pace: Pace) -> FileDigest:
+    capture.wait()
+    arena = capture.arena_set.arenas[part]
+    return write_blocks(path, arena.blocks(), arena.size_bytes, pace)
+
+
+def _write_loose(tensors: Mapping[str, Tensor], path: Path, *, pace: Pace) -> FileDigest:
+    return write_tensors(path, tensors, pace)
+
+
+def _nothing() -> None:
+    """Nothing holds these tensors."""
+
+
+class CheckpointTensors:
+    """Implements ``TensorSource`` over the files of a loaded checkpoint, and checks their digests."""
+
+    def __init__(self, checkpoint: LoadedCheckpoint) -> None:
+        """Read the headers.
+
+        Raises:
+            CheckpointDamagedError: a file is missing or unreadable; every one is named.
+        """
+        self._files: dict[PartName, tuple[ArtifactReference, TensorFile]] = {}
+        problems: list[Problem] = []
+        references = {reference.name: reference for reference in checkpoint.artifacts}
+        for part in PREFIXES:
+            reference = references.get(file_of(part))
+            if reference is None:
+                continue
+            try:
+                self._files[part] = reference, TensorFile.open(checkpoint.path(reference.name))
+            except (OSError, TensorFileError) as error:
+                problems.append(Problem(field=reference.name, message=str(error)))
+        if problems:
+            raise CheckpointDamagedError(problems=problems)
+
+    def layout(self) -> Layout:
+        """Return what there is to read."""
+        found: dict[str, Form] = {}
+        for part, (_, file) in self._files.items():
+            found |= with_keys(part, file.layout.forms())
+        return found
+
+    def read_into(self, tensors: Mapping[str, Tensor]) -> None:
+        """Fill these tensors straight from the files.
+
+        Raises:
+            CheckpointDamagedError: a file cannot be read, or its bytes are not those that were saved.
+        """
+        for part, wanted in split(tensors).items():
+            reference, file = self._files[part]
+            # The digest is of the whole file, so what nobody wants of it is read as well.
+            others = {
+                name: torch.empty(shape, dtype=dtype)
+                for name, (shape, dtype) in file.layout.forms().items()
+                if name not in wanted
+            }
+            try:
+                measured = file.read_into({**wanted, **others})
+            except (OSError, TensorFileError) as error:
+                raise _damaged(reference, str(error)) from error
+            if measured != FileDigest(reference.digest, reference.size_bytes):
+                raise _damaged(reference, f"its bytes are {measured.digest}, not {reference.digest}")
+
+    def remember_in(self, kept: KeptParts, values: Mapping[str, Any]) -> None:
+        """Tell which parts the store has already, of the state with these values."""
+        forms: PartForms = {part: file.layout.forms() for part, (_, file) in self._files.items()}
+        for part, (reference, _) in self._files.items():
+            kept.remember(values, forms, part, FileDigest(reference.digest, reference.size_bytes))
+
+
+def read_values(checkpoint: LoadedCheckpoint) -> JsonObject:
+    """Return the plain values of a state.
 
     Raises:
-        CheckpointDamagedError: a file is missing or cannot be read.
+        CheckpointDamagedError: they are missing, or no JSON object.
     """
     try:
-        values = checkpoint.state()
-        tensors = files.load_file(checkpoint.path(TENSORS_FILE))
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointDamagedError(f"{checkpoint.directory.name}: {error}") from error
-    return TrainerState(values, tensors)
+        values: Any = checkpoint.state()
+    except (OSError, ValueError) as error:
+        raise CheckpointDamagedError(problems=[Problem(field=STATE_FILE, message=str(error))]) from error
+    if not isinstance(values, dict):
+        raise CheckpointDamagedError(problems=[Problem(field=STATE_FILE, message="it is no JSON object")])
+    return cast("JsonObject", values)
+
+
+def _damaged(reference: ArtifactReference, message: str) -> CheckpointDamagedError:
+    return CheckpointDamagedError(problems=[Problem(field=reference.name, message=message)])

@@ -1,11 +1,14 @@
 """The kind ``training``, as workers find it by entry point; cheap to import, torch comes with the job."""
 
+import os
 from importlib import import_module
 
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.worker.kind import Job, JobContext
+
+from milepost_trainer.write_pace import WriteSettings
 
 
 class TrainingKind:
@@ -51,4 +54,4 @@ class TrainingKind:
         """Build the job; a ValueError names everything that is unusable."""
         from milepost_trainer.job import create_training_job  # noqa: PLC0415 - the host must not load it
 
-        return create_training_job(context)
+        return create_training_job(context, WriteSettings.from_environment(os.environ))

@@ -57,6 +57,14 @@ class ProgressBridge(ABC, Generic[StateT]):
         Called in the computing thread; what the file writers hold must not change any more.
         """
 
+    def build_last_checkpoint_data(self, unit: int, state: StateT) -> CheckpointData:
+        """Return the same for a run that ends at this boundary: what it holds may be the engine's own."""
+        return self.build_checkpoint_data(unit, state)
+
+    def can_save_periodic(self) -> bool:
+        """Say whether there is room for a periodic checkpoint; else it is left out and made up for later."""
+        return not self._host.sink.busy()
+
     @property
     def unit(self) -> int:
         """The unit of the cached state."""
@@ -114,12 +122,20 @@ class ProgressBridge(ABC, Generic[StateT]):
             ends.append(max(unit + 1, request.at_unit or 0))
         return min(ends)
 
+    def fall_back(self, unit: int, state: StateT) -> None:
+        """Cache the state that a job which fails went back to, of the last boundary or a unit after it.
+
+        Nothing else happens at this boundary; leaving the ``with`` block with the error saves the state.
+        """
+        self._check_unit(unit, least=0)
+        self._cached = (unit, state)
+
     def save_failure(self) -> None:
         """Save the state of the last whole unit because the job failed; nothing to save before ``start``."""
         if self._cached is None or self._failure_saved_unit == self._cached[0]:
             return
         self._failure_saved_unit = self._cached[0]
-        self._save(CheckpointReason.FAILURE)
+        self._save(CheckpointReason.FAILURE, last=True)
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +143,7 @@ class ProgressBridge(ABC, Generic[StateT]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception | SystemExit):
             return
         try:
             self.save_failure()
@@ -145,7 +161,7 @@ class ProgressBridge(ABC, Generic[StateT]):
         request = None if unit >= self._host.total_units else self._host.token.due(unit)
         if request is None:
             return False
-        self._save(request.reason)
+        self._save(request.reason, last=True)
         self._stopped = request
         return True
 
@@ -158,12 +174,13 @@ class ProgressBridge(ABC, Generic[StateT]):
             started_seconds=self._started_seconds,
             last_saved_seconds=self._last_saved_seconds,
         )
-        if self._policy.should_checkpoint(context) and not self._host.sink.busy():
+        if self._policy.should_checkpoint(context) and self.can_save_periodic():
             self._save(CheckpointReason.PERIODIC)
 
-    def _save(self, reason: CheckpointReason) -> None:
+    def _save(self, reason: CheckpointReason, *, last: bool = False) -> None:
         unit, state = self._state()
-        self._host.sink.save(self.build_checkpoint_data(unit, state), reason)
+        build = self.build_last_checkpoint_data if last else self.build_checkpoint_data
+        self._host.sink.save(build(unit, state), reason)
         self._last_saved_unit = unit
         self._last_saved_seconds = self._host.clock.monotonic_seconds()
 

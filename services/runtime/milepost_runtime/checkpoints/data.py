@@ -9,6 +9,8 @@ from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
 from milepost_contracts.model import JsonObject
 
+from milepost_runtime.digests import FileDigest
+
 STATE_FILE = "state.json"
 
 
@@ -34,8 +36,11 @@ class FileWriter:
 
     media_type: str = "application/octet-stream"
 
-    def write(self, path: Path) -> None:
-        """Write the bytes to ``path``."""
+    def write(self, path: Path) -> FileDigest | None:
+        """Write the bytes to ``path``.
+
+        Returns what was written when the writer has computed it on the way, so that nobody reads the file again.
+        """
         raise NotImplementedError
 
 

@@ -150,9 +150,10 @@ def _write_files(torn: Path, data: CheckpointData) -> Iterator[ArtifactReference
     files: dict[str, FileWriter] = {STATE_FILE: _StateWriter(data.state), **data.files}
     for name, writer in files.items():
         path = torn / name
-        writer.write(path)
+        measured = writer.write(path)
         fsync_file(path)
-        measured = measure_file(path)
+        if measured is None:
+            measured = measure_file(path)
         yield ArtifactReference(
             name=name,
             digest=measured.digest,

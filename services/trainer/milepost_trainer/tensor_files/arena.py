@@ -30,6 +30,11 @@ class TensorArena:
         self._tensors: dict[str, Tensor] = {}
 
     @property
+    def size_bytes(self) -> int:
+        """How long the file is; 0 before anything was prepared."""
+        return 0 if self._layout is None else self._layout.size_bytes
+
+    @property
     def tensors(self) -> Mapping[str, Tensor]:
         """Views of the memory, by name; what they show changes with the next ``copy_in``."""
         return self._tensors
@@ -42,13 +47,18 @@ class TensorArena:
         for start in range(0, len(content), BLOCK_BYTES):
             yield content[start : start + BLOCK_BYTES]
 
+    def fits(self, forms: Mapping[str, Form]) -> bool:
+        """Say whether ``prepare`` has made place for tensors of these forms."""
+        return self._layout is not None and self._forms == forms
+
     def prepare(self, forms: Mapping[str, Form]) -> None:
         """Make place for tensors of these forms; nothing happens when it is there already."""
-        if self._layout is not None and self._forms == forms:
+        if self.fits(forms):
             return
         layout = layout_of(forms)
         self._layout, self._tensors = None, {}
         if self._memory is None or len(self._memory) < layout.size_bytes:
+            self._memory = None  # never both at once
             self._memory = touched_pages(layout.size_bytes)
         self._memory[: layout.data_start] = layout.head
         self._tensors = _views(self._memory, layout)

@@ -1,0 +1,128 @@
+"""Reused memory for the states of a training: a few sets of arenas, each good for one whole state.
+
+States of a set: free -> held, as long as files are still to be written from it -> free. Authority: the computing
+thread alone chooses sets and fills them, through ``ArenaSets``; writers in other threads only release them.
+Fresh memory of a large model costs more than the copy itself, so it is made ready in the background, and until
+then ``choose`` has none to give.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
+
+from torch import Tensor
+
+from milepost_trainer.state_parts import PartName
+from milepost_trainer.tensor_files.arena import TensorArena
+from milepost_trainer.tensor_files.layout import Form
+
+SETS_MAX = 2
+"""One can be written while the other takes over newer states."""
+DEFERRED_BYTES_MIN = 64 * 1024 * 1024
+"""From this size on fresh memory is made ready in the background."""
+WAIT_SLICE_SECONDS = 0.25
+
+PartForms: TypeAlias = Mapping[PartName, Mapping[str, Form]]
+PartTensors: TypeAlias = Mapping[PartName, Mapping[str, Tensor]]
+
+
+class ArenaSet:
+    """One arena for each part."""
+
+    def __init__(self, changed: threading.Condition) -> None:
+        self.arenas: dict[PartName, TensorArena] = {}
+        self._holds = 0
+        self._changed = changed
+
+    @property
+    def held(self) -> bool:
+        """Files are still to be written from it."""
+        return self._holds > 0
+
+    def hold(self) -> Callable[[], None]:
+        """Keep the set as it is for one more file, until what is returned is called."""
+        with self._changed:
+            self._holds += 1
+        return self._release
+
+    def fits(self, forms: PartForms) -> bool:
+        """Say whether there is memory for exactly these parts."""
+        return all(part in self.arenas and self.arenas[part].fits(found) for part, found in forms.items())
+
+    def prepare(self, forms: PartForms) -> None:
+        """Make memory for these parts."""
+        for part, found in forms.items():
+            self.arenas.setdefault(part, TensorArena()).prepare(found)
+
+    def copy_in(self, parts: PartTensors) -> None:
+        """Copy the parts it was prepared for."""
+        for part, tensors in parts.items():
+            self.arenas[part].copy_in(tensors)
+
+    def _release(self) -> None:
+        with self._changed:
+            self._holds -= 1
+            self._changed.notify_all()
+
+
+class ArenaSets:
+    """Chooses the set that the next state is copied to."""
+
+    def __init__(self, executor: ThreadPoolExecutor, *, deferred_bytes_min: int = DEFERRED_BYTES_MIN) -> None:
+        self._executor = executor
+        self._deferred_bytes_min = deferred_bytes_min
+        self._sets: list[ArenaSet] = []
+        self._changed = threading.Condition()
+        self._preparing: dict[ArenaSet, Future[None]] = {}
+
+    def choose(self, forms: PartForms, newest: ArenaSet | None) -> ArenaSet | None:
+        """Return a free set, not the one of the newest state if there is a choice; None when none is ready.
+
+        The newest one may be filled again only if it has the right memory already: the engine's own state is
+        whole while it is being filled, but not while memory is looked for.
+        """
+        free = [found for found in self._sets if not found.held and self._is_ready(found)]
+        fitting = sorted((found for found in free if found.fits(forms)), key=lambda found: found is newest)
+        if fitting:
+            return fitting[0]
+        others = [found for found in free if found is not newest]
+        if not others and len(self._sets) < SETS_MAX:
+            self._sets.append(ArenaSet(self._changed))
+            others = self._sets[-1:]
+        if not others:
+            return None
+        if size_of(forms) < self._deferred_bytes_min:
+            return others[0]
+        self._preparing[others[0]] = self._executor.submit(others[0].prepare, dict(forms))
+        return None
+
+    def choose_patiently(
+        self, forms: PartForms, newest: ArenaSet | None, while_waiting: Callable[[], None]
+    ) -> ArenaSet:
+        """Wait for a set; ``while_waiting`` is called now and then, and ends the wait by raising."""
+        while (found := self.choose(forms, newest)) is None:
+            for future in list(self._preparing.values()):
+                future.result()
+            with self._changed:
+                self._changed.wait_for(lambda: self._could_take(forms, newest), WAIT_SLICE_SECONDS)
+            while_waiting()
+        return found
+
+    def _could_take(self, forms: PartForms, newest: ArenaSet | None) -> bool:
+        return any(not found.held and (found is not newest or found.fits(forms)) for found in self._sets)
+
+    def _is_ready(self, found: ArenaSet) -> bool:
+        preparing = self._preparing.get(found)
+        if preparing is None:
+            return True
+        if not preparing.done():
+            return False
+        del self._preparing[found]
+        preparing.result()
+        return True
+
+
+def size_of(forms: PartForms) -> int:
+    """Return how many bytes tensors of these forms have."""
+    return sum(shape.numel() * dtype.itemsize for found in forms.values() for shape, dtype in found.values())
