@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from milepost_contracts.specs.bars_training import FeatureSpec
 from milepost_trainer.bars import rolling
@@ -105,6 +105,7 @@ def test_the_unit_of_prices_does_not_matter(scale: float) -> None:
     np.testing.assert_allclose(found.values[found.first :], WHOLE.values[WHOLE.first :], rtol=1e-6, atol=1e-8)
 
 
+@settings(deadline=None)
 @given(edge=SOME)
 def test_a_feature_never_looks_ahead(edge: int) -> None:
     """Whatever bars follow, or none, the features up to a bar are the same bit for bit; those after it are not."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from milepost_contracts.specs.bars_labels import (
@@ -88,6 +88,7 @@ def turning(close: Floats, reversal: float) -> list[int]:
     return [int(row) for row in known[1:] if values[row] != values[row - 1]]
 
 
+@settings(deadline=None)
 @given(close=CLOSES)
 def test_swings_turn_at_extremes_and_are_large_enough(close: Floats) -> None:
     """Between two pivots lies no higher high and no lower low, and each swing moves by the reversal or more."""
@@ -99,6 +100,7 @@ def test_swings_turn_at_extremes_and_are_large_enough(close: Floats) -> None:
         assert ends[1] >= ends[0] * 1.06 or ends[0] <= ends[1] * 0.94
 
 
+@settings(deadline=None)
 @given(close=CLOSES, spec=SPEC, data=st.data())
 def test_a_label_looks_no_further_than_it_says(close: Floats, spec: LabelSpec, data: st.DataObject) -> None:
     """Whatever closes follow a label's last bar, the label and its last bar are the same."""
@@ -112,6 +114,7 @@ def test_a_label_looks_no_further_than_it_says(close: Floats, spec: LabelSpec, d
     assert (changed.values[bar], changed.last_bar[bar]) == (found.values[bar], end - 1)
 
 
+@settings(deadline=None)
 @given(close=CLOSES, spec=SPEC)
 def test_every_label_lies_ahead_of_its_bar_and_within_the_data(close: Floats, spec: LabelSpec) -> None:
     """A value wherever a last bar is, that bar after the label's own, and classes only that exist."""
@@ -124,6 +127,7 @@ def test_every_label_lies_ahead_of_its_bar_and_within_the_data(close: Floats, sp
         assert set(found.values[rows].tolist()) <= set(range(len(spec.classes)))
 
 
+@settings(deadline=None)
 @given(close=CLOSES, bar=st.integers(0, 60))
 def test_a_swing_is_labelled_as_soon_as_it_is_known(close: Floats, bar: int) -> None:
     """One bar fewer than a label's last bar, and the zigzag cannot tell yet."""

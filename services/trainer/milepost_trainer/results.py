@@ -21,7 +21,7 @@ RESULT_FILES = {
     "metrics.json": "application/json",
     "loss.png": "image/png",
 }
-"""Weights of the best model and of the last epoch, what inference needs, all epochs, the best figures, the curve."""
+"""Weights of the best model and of the last epoch, what inference needs, all epochs, figures, and the curve."""
 
 
 def write_results(trainer: ModelTrainer, spec: TrainingSpec, card: JsonObject, directory: Path) -> JsonObject:

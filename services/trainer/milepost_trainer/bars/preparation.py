@@ -171,5 +171,5 @@ def _data(symbols: Sequence[_Symbol], scaling: Scaling, parameters: BarsTaskPara
 
 
 def rows_tensor(scaled: Floats) -> Tensor:
-    """Return scaled features as the model sees them; rows before the first usable one hold zeros or less use."""
+    """Return scaled features as the model sees them; rows that no window reaches may lack values and get zeros."""
     return torch.tensor(np.nan_to_num(scaled), dtype=torch.float32)

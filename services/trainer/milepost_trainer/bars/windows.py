@@ -38,9 +38,13 @@ class WindowedData:
     def batch(self, part: Part, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs (samples by window by features) and targets."""
         rows = self._rows(part)[samples]
-        offsets = torch.arange(1 - self.window, 1)
-        return self.features[rows.unsqueeze(1) + offsets], self.targets[rows]
+        return windows_at(self.features, rows, self.window), self.targets[rows]
 
     def _rows(self, part: Part) -> Tensor:
         rows: Tensor = getattr(self, part)
         return rows
+
+
+def windows_at(features: Tensor, rows: Tensor, window: int) -> Tensor:
+    """Return the windows that end at these rows (rows by window by features)."""
+    return features[rows.unsqueeze(1) + torch.arange(1 - window, 1)]
