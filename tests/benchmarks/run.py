@@ -32,6 +32,7 @@ PARTS = {
     "checkpoint": "tests.benchmarks.bench_checkpoint",
     "checkpoint_peers": "tests.benchmarks.bench_checkpoint_peers",
     "backtester": "tests.benchmarks.bench_backtester",
+    "trainer_speed": "tests.benchmarks.bench_trainer_speed",
 }
 
 

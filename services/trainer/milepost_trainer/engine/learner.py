@@ -34,6 +34,7 @@ class Learner:
         """Parameters that change, by name."""
         self.frozen = {name: value for name, value in parameters.items() if not value.requires_grad}
         self._parameters = list(self.trainable.values())
+        self._weights = [value.detach() for value in self._parameters]
         if not self._parameters:
             raise TrainingError("the model has no parameter that needs a gradient")
         own = parts.build_optimizer
@@ -103,6 +104,11 @@ class Learner:
         if stepped and self.average:
             self.average.update()
 
+    @property
+    def checks_gradients(self) -> bool:
+        """No step is done with a gradient that is not finite, so the weights stay finite."""
+        return self.scaler is not None or self._settings.gradient_clip is not None
+
     def check_finite(self) -> None:
         """Refuse weights that are not finite.
 
@@ -110,7 +116,7 @@ class Learner:
             DivergedError: one of them is not.
         """
         # The sum of a tensor is finite only when all of it is; one that overflows has diverged as well.
-        if not math.isfinite(sum(value.detach().sum().item() for value in self._parameters)):
+        if not math.isfinite(sum([value.sum().item() for value in self._weights])):
             name = next(name for name, value in self.trainable.items() if not bool(value.isfinite().all()))
             raise DivergedError(f"{name} is not finite")
 
@@ -127,6 +133,12 @@ class Learner:
         finally:
             for (target, _), value in zip(chosen, kept, strict=True):
                 target.data = value
+
+    def figures(self) -> dict[str, float]:
+        """Return what people want to know of the loss scaler; nothing when there is none."""
+        if not self.scaler:
+            return {}
+        return {"loss_scale": self.scaler.scale, "skipped_steps": self.scaler.skipped_steps}
 
     def scaler_state(self) -> dict[str, Any]:
         """Return what the loss scaler remembers; nothing when there is none."""

@@ -15,6 +15,10 @@ from torch import Tensor
 from milepost_trainer.engine.errors import DivergedError
 from milepost_trainer.engine.settings import Precision
 
+SCALE_AT_FIRST = 2.0**16
+STEPS_BEFORE_GROWTH = 2000
+"""Steps without overflow after which the scale is doubled; both are torch's defaults."""
+
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -29,9 +33,15 @@ class LossScaler:
     """Torch's ``GradScaler`` for one optimizer, and how many steps it left out."""
 
     def __init__(self, device: str) -> None:
-        self._device = device
-        self._scaler = torch.amp.GradScaler(device)
+        self._scaler = torch.amp.GradScaler(
+            device, init_scale=SCALE_AT_FIRST, growth_interval=STEPS_BEFORE_GROWTH
+        )
         self.skipped_steps = 0
+
+    @property
+    def scale(self) -> float:
+        """What the loss is multiplied by at present."""
+        return self._scaler.get_scale()
 
     def backward(self, loss: Tensor) -> None:
         """Add up scaled gradients."""
@@ -48,10 +58,10 @@ class LossScaler:
         Raises:
             DivergedError: the gradients are not finite however small the scale.
         """
-        before = self._scaler.get_scale()
+        before = self.scale
         self._scaler.step(optimizer)
         self._scaler.update()
-        after = self._scaler.get_scale()
+        after = self.scale
         if after >= before:
             return True
         self.skipped_steps += 1
@@ -70,12 +80,6 @@ class LossScaler:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what ``state_dict`` gave."""
-        self._scaler = torch.amp.GradScaler(self._device)
-        self._scaler.load_state_dict(
-            {
-                **self._scaler.state_dict(),
-                "scale": state["scale"],
-                "_growth_tracker": state["steps_since_change"],
-            }
-        )
+        whole = {"scale": state["scale"], "_growth_tracker": state["steps_since_change"]}
+        self._scaler.load_state_dict({**self._scaler.state_dict(), **whole})
         self.skipped_steps = state["skipped_steps"]

@@ -133,7 +133,7 @@ class ModelTrainer:
         """Do whole units until ``until`` of them are done, or the training has finished.
 
         Raises:
-            DivergedError: a loss or a gradient is not finite.
+            DivergedError: a loss, a gradient to be clipped or a weight is not finite.
         """
         self._refuse_torn()
         with self.entered():
@@ -144,7 +144,7 @@ class ModelTrainer:
         """Do one micro-batch, the optimizer step when it is due, and the end of the epoch after the last one.
 
         Raises:
-            DivergedError: a loss or a gradient is not finite; the trainer is torn then.
+            DivergedError: a loss, a gradient to be clipped or a weight is not finite; the trainer is torn then.
         """
         self._refuse_torn()
         if self.finished:
@@ -157,7 +157,7 @@ class ModelTrainer:
         newest = dict(self._history[-1]) if self._history else {}
         if self._position:
             newest["train_loss"] = self._running_loss / self._samples(self._position)
-        return newest
+        return {**newest, **self._learner.figures()}
 
     def evaluate_best(self) -> dict[Part, Evaluation]:
         """Return the best model's figures on the validation and test parts; the training goes on unchanged."""
@@ -270,7 +270,8 @@ class ModelTrainer:
     def _optimizer_step(self) -> None:
         try:
             self._learner.update(self._learning_rate(), self.before_update)
-            if self._settings.unit == "step":
+            # A gradient that is not finite shows in the next loss only, and a unit ends here.
+            if self._settings.unit == "step" and not self._learner.checks_gradients:
                 self._learner.check_finite()
         except DivergedError as error:
             raise DivergedError(f"{error.detail} in {self._where()}") from error
@@ -288,6 +289,7 @@ class ModelTrainer:
             {
                 "epoch": self._epoch + 1,
                 "learning_rate": self._learning_rate(),
+                **self._learner.figures(),
                 "train_loss": self._running_loss / self._samples(self._micro_batches),
                 "validation_loss": found.loss,
                 **{f"validation_{name}": value for name, value in found.metrics.items()},
