@@ -36,7 +36,22 @@ def data_versions() -> dict[str, str]:
 
 
 def compute_features(bars: Bars, spec: FeatureSpec) -> Features:
-    """Return the features that the spec names, in an order that follows from the spec."""
+    """Return the features that the spec names, in an order that follows from the spec.
+
+    Raises:
+        ValueError: some bar's feature is not finite from the first usable row on; each feature is named.
+    """
+    # What is not finite is refused below, with its name.
+    with np.errstate(all="ignore"):
+        columns = _columns(bars, spec)
+    first = first_row(spec)
+    faulty = [name for name, column in columns.items() if not np.isfinite(column[first:]).all()]
+    if faulty:
+        raise ValueError(f"some bars have no finite {', '.join(faulty)}")
+    return Features(tuple(columns), np.column_stack(list(columns.values())), first)
+
+
+def _columns(bars: Bars, spec: FeatureSpec) -> dict[str, Floats]:
     close = bars.close
     columns: dict[str, Floats] = {}
     for period in spec.returns:
@@ -57,7 +72,7 @@ def compute_features(bars: Bars, spec: FeatureSpec) -> Features:
         columns |= bollinger(close, spec.bollinger)
     if spec.zscore is not None:
         columns[f"zscore_{spec.zscore}"] = zscore(close, spec.zscore)
-    return Features(tuple(columns), np.column_stack(list(columns.values())), first_row(spec))
+    return columns
 
 
 def first_row(spec: FeatureSpec) -> int:

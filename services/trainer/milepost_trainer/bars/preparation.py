@@ -62,7 +62,6 @@ def prepare(symbols: Sequence[tuple[str, Bars]], parameters: BarsTaskParameters)
     """
     found = _symbols(symbols, parameters)
     _refuse_few(found)
-    _refuse_without_value(found)
     scaling = _scaling(found, parameters)
     counts = _class_counts(found, parameters) if parameters.label.classes else None
     return PreparedData(_data(found, scaling, parameters), scaling, counts)
@@ -72,7 +71,10 @@ def _symbols(symbols: Sequence[tuple[str, Bars]], parameters: BarsTaskParameters
     parts = spans([bars.timestamp for _, bars in symbols], parameters.split)
     found: list[_Symbol] = []
     for name, bars in symbols:
-        features = compute_features(bars, parameters.features)
+        try:
+            features = compute_features(bars, parameters.features)
+        except ValueError as error:
+            raise ValueError(f"spec.data: {name}: {error}") from error
         labels = compute_labels(bars.close, parameters.label)
         first = features.first + parameters.window - 1
         rows = tuple(samples_within(span, bars.timestamp, labels, first) for span in parts)
@@ -90,19 +92,6 @@ def _refuse_few(symbols: Sequence[_Symbol]) -> None:
     if short:
         bars = sum(len(symbol.bars) for symbol in symbols)
         raise ValueError(f"spec.data: {bars} bars are too few: " + "; ".join(short))
-
-
-def _refuse_without_value(symbols: Sequence[_Symbol]) -> None:
-    problems = [
-        f"{name} has no finite value in some bars of {symbol.name}"
-        for symbol in symbols
-        for name, column in zip(
-            symbol.features.names, symbol.features.values[symbol.features.first :].T, strict=True
-        )
-        if not np.isfinite(column).all()
-    ]
-    if problems:
-        raise ValueError("spec.task.parameters.features: " + "; ".join(problems))
 
 
 def _scaling(symbols: Sequence[_Symbol], parameters: BarsTaskParameters) -> Scaling:
