@@ -105,7 +105,8 @@ class AveragingSpec(ContractModel):
     """Keep an exponential moving average of the weights; it is what is validated, kept as best and saved."""
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    """Of each optimizer step: average = decay * average + (1 - decay) * weights."""
+    """Share of the average that stays at each optimizer step: average = decay * average + (1 - decay) * weights.
+    After n steps at most (1 + n) / (10 + n), so that the first weights are soon forgotten."""
 
 
 class TrainingCheckpointSpec(ContractModel):
