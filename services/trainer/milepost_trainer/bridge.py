@@ -86,7 +86,7 @@ class TrainingProgressBridge(ProgressBridge[ModelTrainer]):
 
     def _refuse_after_an_error(self) -> None:
         """While memory is waited for: what keeps it from becoming free comes up as the sink's error."""
-        self._host.sink.progress(self.unit, {})
+        self._host.sink.progress(self._trainer.unit, {})  # also before the bridge has started
 
     def _data(self, unit: int, values: Mapping[str, Any], files: StateFiles) -> CheckpointData:
         return CheckpointData(
