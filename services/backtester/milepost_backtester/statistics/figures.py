@@ -28,13 +28,12 @@ class Statistics:
     """
 
     bars: int
-    bars_per_year: float | None
-    """How many bars a year of this data has (see ``frequency``); every annual figure rests on it."""
     initial_cash: float
     final_equity: float
-
     total_return: float
     """``final_equity / initial_cash - 1``."""
+    bars_per_year: float | None
+    """How many bars a year of this data has (see ``frequency``); every annual figure rests on it."""
     annual_return: float | None
     """``(1 + total_return) ** (1 / years) - 1``: compound annual growth rate (CAGR)."""
     volatility: float | None

@@ -1,0 +1,1 @@
+"""A run for people: one page that needs nothing else, and two pictures."""
