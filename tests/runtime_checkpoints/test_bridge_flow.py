@@ -248,9 +248,9 @@ def test_error_while_saving_a_failure_does_not_hide_the_first():
     assert caught.value.__notes__ == ["and the failure checkpoint could not be saved: disk full"]
 
 
-@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
-def test_interruption_is_no_failure(ending):
-    """Being told to exit is not a failure of the job."""
+@pytest.mark.parametrize(("ending", "saved"), [(KeyboardInterrupt, []), (SystemExit, [(0, FAILURE)])])
+def test_interruption_is_no_failure_but_leaving_is_one(ending, saved):
+    """Being interrupted from outside saves nothing; a job that exits by itself has failed, and its state is kept."""
     rig = Rig()
 
     def interrupt(unit: int) -> None:
@@ -259,7 +259,7 @@ def test_interruption_is_no_failure(ending):
     rig.on_unit = interrupt
     with pytest.raises(ending):
         rig.run()
-    assert rig.sink.saved == []
+    assert rig.sink.saved == saved
 
 
 @pytest.mark.parametrize("unit", [5, 4, 101])

@@ -69,9 +69,8 @@ class ArenaSet:
 class ArenaSets:
     """Chooses the set that the next state is copied to."""
 
-    def __init__(self, executor: ThreadPoolExecutor, *, deferred_bytes_min: int = DEFERRED_BYTES_MIN) -> None:
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
         self._executor = executor
-        self._deferred_bytes_min = deferred_bytes_min
         self._sets: list[ArenaSet] = []
         self._changed = threading.Condition()
         self._preparing: dict[ArenaSet, Future[None]] = {}
@@ -92,7 +91,7 @@ class ArenaSets:
             others = self._sets[-1:]
         if not others:
             return None
-        if size_of(forms) < self._deferred_bytes_min:
+        if size_of(forms) < DEFERRED_BYTES_MIN:
             return others[0]
         self._preparing[others[0]] = self._executor.submit(others[0].prepare, dict(forms))
         return None

@@ -20,7 +20,6 @@ from milepost_runtime.clock import Clock
 from torch import Tensor
 
 from milepost_trainer.arena_sets import (
-    DEFERRED_BYTES_MIN,
     ArenaSet,
     ArenaSets,
     PartForms,
@@ -88,22 +87,14 @@ class Capture:
 class Captures:
     """Takes captures of one trainer, and keeps the newest."""
 
-    def __init__(
-        self,
-        trainer: LiveTrainer,
-        clock: Clock,
-        *,
-        inline_bytes_max: int = INLINE_BYTES_MAX,
-        deferred_bytes_min: int = DEFERRED_BYTES_MIN,
-    ) -> None:
+    def __init__(self, trainer: LiveTrainer, clock: Clock) -> None:
         if trainer.before_update is not None:
             trainer.before_update()  # whoever was here before must have its copies first
         trainer.before_update = self.settle
         self._trainer = trainer
         self._clock = clock
-        self._inline_bytes_max = inline_bytes_max
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="copier")
-        self._sets = ArenaSets(self._executor, deferred_bytes_min=deferred_bytes_min)
+        self._sets = ArenaSets(self._executor)
         self._newest: Capture | None = None
         self._taken_seconds = float("-inf")
         self._copy_seconds = 0.0
@@ -178,7 +169,7 @@ class Captures:
     def _capture(self, boundary: "_Boundary", chosen: ArenaSet) -> Capture:
         capture = Capture(boundary.unit, boundary.values, boundary.loose, boundary.forms, chosen)
         self._taken_seconds = self._clock.monotonic_seconds()
-        if size_of(boundary.forms) <= self._inline_bytes_max:
+        if size_of(boundary.forms) <= INLINE_BYTES_MAX:
             self._copy(boundary, chosen)
         else:
             capture.copying = self._executor.submit(self._copy, boundary, chosen)

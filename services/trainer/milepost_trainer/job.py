@@ -85,7 +85,7 @@ class TrainingJob:
         trainer = self._trainer
         try:
             trainer.advance(bridge.next_boundary(trainer.unit))
-        except Exception:
+        except (Exception, SystemExit):  # a team's code may exit: for the job that is a failure
             self._return_to_last_good_unit(bridge)
             raise
 

@@ -1,0 +1,379 @@
+"""Captures: what is saved while the training goes on is the boundary it says, whole, in bounded memory."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
+from milepost_runtime.bridge.cancellation import CancellationToken, StopRequest
+from milepost_runtime.bridge.host import BridgeHost
+from milepost_runtime.checkpoints.data import StagedCheckpoint
+from milepost_runtime.checkpoints.spool import Spool
+from milepost_runtime.clock import SystemClock
+from milepost_runtime.digests import canonical_json, digest_of_bytes
+from milepost_runtime.worker.child_sink import ChildSink
+from milepost_trainer import arena_sets, captures
+from milepost_trainer.bars.models import ModelSettings
+from milepost_trainer.captures import Captures
+from milepost_trainer.engine.settings import OptimizerSettings
+from milepost_trainer.engine.state import TrainerState
+from milepost_trainer.engine.trainer import ModelTrainer
+from milepost_trainer.job import TrainingJob
+from milepost_trainer.state_parts import PREFIXES, file_of, with_keys
+from milepost_trainer.write_pace import WriteSettings
+from safetensors.torch import load_file, save
+from torch import nn
+
+from tests.trainer.trainer_doubles import Workplace, make_trainer
+
+pytestmark = pytest.mark.unit
+
+WIDE = ModelSettings(hidden_size=224, layers=2, dropout=0.2, normalization="batch")
+"""Running statistics, and matrices that are large enough to be copied as memory."""
+BOUNDARIES = 200
+EVERY_UNIT = CheckpointPolicySpec(every_units=1, min_seconds=0)
+
+
+@pytest.fixture(autouse=True)
+def in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small states too are copied by the other thread."""
+    monkeypatch.setattr(captures, "INLINE_BYTES_MAX", -1)
+
+
+def stepwise(**settings: Any) -> ModelTrainer:
+    """A training of 210 units, each an optimizer step."""
+    fields: dict[str, Any] = {
+        "unit": "step",
+        "epochs": 30,
+        "accumulation": 1,
+        "optimizer": OptimizerSettings("adamw", 0.01, 0.01),
+        "averaging_decay": 0.9,
+        **settings,
+    }
+    return make_trainer(WIDE, **fields)
+
+
+def digest_of_state(state: TrainerState) -> str:
+    """Digest of every value and every tensor."""
+    tensors = {key: tensor.contiguous() for key, tensor in state.tensors.items()}
+    return digest_of_bytes(save(tensors) + canonical_json(dict(state.values)))
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[str]:
+    """Digest of the state at each boundary of an undisturbed run, by unit."""
+    trainer = stepwise()
+    with trainer.entered():
+        found = [digest_of_state(trainer.state_dict())]
+        trainer.fit(lambda unit, metrics: found.append(digest_of_state(trainer.state_dict())))
+    return found
+
+
+@dataclass
+class Bench:
+    """A job with the worker's real sink and spool, and a host that reads every checkpoint and drops it."""
+
+    directory: Path
+    trainer: ModelTrainer
+    policy: CheckpointPolicySpec = field(default_factory=CheckpointPolicySpec)
+    manual: bool = False
+    """Ask for a checkpoint at every boundary."""
+    token: CancellationToken = field(default_factory=CancellationToken)
+    before_staging: Callable[[int], None] = field(default=lambda unit: None)
+    """Called by the writing thread with the checkpoint's unit."""
+
+    def __post_init__(self) -> None:
+        self.found: dict[int, str] = {}
+        self.reasons: list[tuple[int, CheckpointReason]] = []
+        self.names: dict[int, set[str]] = {}
+        self.save_now = threading.Event()
+        self._store = self.directory / "store"
+        self._store.mkdir()
+        bench = self
+
+        class SlowSpool(Spool):
+            def stage(self, operation_id: str, checkpoint_name: str, data: Any, **rest: Any) -> Any:
+                bench.before_staging(data.unit)
+                return super().stage(operation_id, checkpoint_name, data, **rest)
+
+        self._spool = SlowSpool(self.directory / "spool")
+        self.sink = ChildSink(
+            spool=self._spool,
+            operation_id="op-1",
+            send=self._hear,
+            save_now=self.save_now,
+            clock=SystemClock(),
+            progress_seconds=0.0,
+        )
+        spec = Workplace(self.directory).spec()
+        self.job = TrainingJob(
+            self.trainer,
+            spec=spec,
+            card={},
+            fingerprint={},
+            write=WriteSettings(megabytes_per_second=100_000),
+        )
+
+    def run(self) -> bool:
+        host = BridgeHost(
+            sink=self.sink,
+            token=self.token,
+            policy=self.policy,
+            clock=SystemClock(),
+            total_units=self.trainer.total_units,
+        )
+        try:
+            return self.job.run(host)
+        finally:
+            self.sink.close()
+
+    def _hear(self, message: Any) -> None:
+        directory = getattr(message, "directory", None)
+        if directory is None:
+            if self.manual:
+                self.save_now.set()
+            return
+        staged = self._spool.load(Path(directory))
+        for reference in staged.files:
+            (staged.directory / reference.name).rename(self._store / reference.digest)
+        self.found[staged.unit] = self._digest(staged)
+        self.names[staged.unit] = {reference.name for reference in staged.files}
+        self.reasons.append((staged.unit, staged.reason))
+        self._spool.discard(staged.directory)
+        self.sink.committed(directory)
+
+    def _digest(self, staged: StagedCheckpoint) -> str:
+        """Of the checkpoint, put together from what was stored for it and before it, read by the library."""
+        paths = {reference.name: self._store / reference.digest for reference in staged.files + staged.kept}
+        tensors: dict[str, torch.Tensor] = {}
+        for part in PREFIXES:
+            if file_of(part) in paths:
+                tensors |= with_keys(part, load_file(paths[file_of(part)]))
+        return digest_of_state(TrainerState(json.loads(paths["state.json"].read_bytes()), tensors))
+
+
+@pytest.fixture
+def one_unit_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boundaries come after every unit, however fast they are."""
+    monkeypatch.setattr("milepost_runtime.bridge.pace.UNITS_MAX", 1)
+
+
+@pytest.mark.usefixtures("one_unit_at_a_time")
+def test_every_boundary_is_saved_exactly_while_the_training_goes_on(
+    tmp_path: Path, expected: list[str]
+) -> None:
+    """A checkpoint at each of 200 boundaries, asked for by hand so that none is left out: each is its boundary."""
+    bench = Bench(tmp_path, stepwise(), manual=True)
+    assert bench.run() is True
+    assert len(bench.found) >= BOUNDARIES
+    assert bench.found == {unit: expected[unit] for unit in bench.found}
+
+
+def wait_for(passed: Callable[[], bool], changed: threading.Condition) -> None:
+    with changed:
+        assert changed.wait_for(passed, 60)
+
+
+@pytest.mark.usefixtures("one_unit_at_a_time")
+def test_a_slow_disk_never_sees_a_later_state(tmp_path: Path, expected: list[str]) -> None:
+    """Files are written when the training is two units further: checkpoints are left out, none is torn."""
+    trainer, changed = stepwise(), threading.Condition()
+
+    def two_units_later(unit: int) -> None:
+        wait_for(lambda: trainer.unit >= min(unit + 2, trainer.total_units), changed)
+
+    bench = Bench(tmp_path, trainer, policy=EVERY_UNIT, before_staging=two_units_later)
+    real_advance = trainer.advance
+
+    def advance(until: int) -> None:
+        real_advance(until)
+        with changed:
+            changed.notify_all()
+
+    trainer.advance = advance
+    assert bench.run() is True
+    assert 1 <= len(bench.found) <= trainer.total_units // 2 + 1
+    assert bench.found == {unit: expected[unit] for unit in bench.found}
+
+
+@pytest.mark.usefixtures("one_unit_at_a_time")
+@pytest.mark.parametrize("unit", [0, 1, 7, 44])
+def test_a_cancellation_while_a_checkpoint_is_being_written_loses_nothing(
+    tmp_path: Path, expected: list[str], unit: int
+) -> None:
+    """The one under way is whole, and the last one, written from live memory, is of the boundary of the stop."""
+    begun = threading.Event()
+    bench = Bench(tmp_path, stepwise(), policy=EVERY_UNIT)
+    bench.before_staging = lambda unit: begun.wait(60) and None
+    bench.token.request(StopRequest(CheckpointReason.CANCELLATION, at_unit=unit))
+    real_save = bench.sink.save
+
+    def save(data: Any, reason: CheckpointReason) -> None:
+        real_save(data, reason)
+        if reason is CheckpointReason.CANCELLATION:
+            begun.set()
+
+    bench.sink.save = save
+    assert bench.run() is False
+    assert bench.reasons[-1] == (unit, CheckpointReason.CANCELLATION)
+    assert bench.found == {unit: expected[unit] for unit in bench.found}
+    assert len(bench.reasons) == (1 if unit < 2 else 2)
+
+
+class Breaking(nn.Module):
+    """A loss that fails in a chosen micro-batch of the run."""
+
+    def __init__(self, loss: Any, fails_at: int, error: BaseException) -> None:
+        super().__init__()
+        self._loss, self._fails_at, self._error = loss, fails_at, error
+        self.calls = 0
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self.calls += torch.is_grad_enabled()
+        if self.calls == self._fails_at:
+            raise self._error
+        return self._loss(outputs, targets)
+
+
+@pytest.mark.usefixtures("one_unit_at_a_time")
+@pytest.mark.parametrize("fails_at", [1, 2, 8, 33, 36])
+@pytest.mark.parametrize("captured", [True, False])
+@pytest.mark.parametrize("error", [MemoryError("none left"), SystemExit(3)])
+def test_a_failure_saves_the_last_whole_unit(
+    tmp_path: Path,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fails_at: int,
+    captured: bool,
+    error: Any,
+) -> None:
+    """In the middle of a unit, with the newest capture of that unit or of one long ago: its exact boundary."""
+    trainer = stepwise()
+    learner: Any = trainer._learner
+    learner._loss = Breaking(learner._loss, fails_at, error)
+    if not captured:
+        monkeypatch.setattr(Captures, "take_if_cheap", lambda self: None)
+    bench = Bench(tmp_path, trainer)
+    with pytest.raises(type(error)):
+        bench.run()
+    assert bench.reasons == [(fails_at - 1, CheckpointReason.FAILURE)]
+    assert bench.found == {fails_at - 1: expected[fails_at - 1]}
+    assert digest_of_state(trainer.state_dict()) == expected[fails_at - 1]
+
+
+def test_what_cannot_be_computed_again_leaves_the_capture(
+    tmp_path: Path, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the way back to the last whole unit fails too, the failure checkpoint is of the newest capture."""
+    monkeypatch.setattr(Captures, "take_if_cheap", lambda self: None)
+    trainer = stepwise()
+    learner: Any = trainer._learner
+    real = learner._loss
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if trainer.unit >= 5:
+            raise MemoryError
+        return real(outputs, targets)
+
+    learner._loss = loss
+    bench = Bench(tmp_path, trainer)
+    with pytest.raises(MemoryError):
+        bench.run()
+    assert bench.reasons == [(5, CheckpointReason.FAILURE)]
+
+
+def test_the_trainer_goes_on_only_when_its_live_memory_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer used after its run was stopped waits for the writer, and says so when that never comes."""
+    monkeypatch.setattr(captures, "LIVE_SECONDS_MAX", 0.0)
+    trainer = stepwise()
+    release = Captures(trainer, SystemClock()).hold_live()
+    with pytest.raises(TimeoutError, match="live state was not written"):
+        trainer.advance(1)
+    release()
+    trainer.load_state_dict(stepwise().state_dict())
+    trainer.advance(1)
+    assert trainer.unit == 1
+
+
+def test_memory_is_bounded() -> None:
+    """With both sets held by files a periodic capture is left out, a manual one waits for the first free one."""
+    trainer = stepwise()
+    found = Captures(trainer, SystemClock())
+    releases = []
+    for _ in range(arena_sets.SETS_MAX):
+        trainer.advance(trainer.unit + 1)
+        capture = found.take()
+        assert capture is not None
+        releases.append(capture.arena_set.hold())
+    kept = digest_of_state(capture.state())
+    trainer.advance(trainer.unit + 1)
+    assert found.take() is None
+    assert found.take() is None
+    asked: list[int] = []
+
+    def free_one() -> None:
+        asked.append(1)
+        releases[0]()
+
+    assert found.take_patiently(free_one).unit == trainer.unit == 3
+    assert asked == [1]
+    assert digest_of_state(capture.state()) == kept
+    found.close()
+
+
+def test_waiting_for_memory_ends_with_the_sinks_error() -> None:
+    """When nothing will ever become free, the error that is why comes up."""
+    trainer = stepwise()
+    found = Captures(trainer, SystemClock())
+    for _ in range(arena_sets.SETS_MAX):
+        trainer.advance(trainer.unit + 1)
+        capture = found.take()
+        assert capture is not None
+        capture.arena_set.hold()
+    trainer.advance(trainer.unit + 1)
+
+    def full_disk() -> None:
+        raise OSError(28, "No space left")
+
+    with pytest.raises(OSError, match="No space left"):
+        found.take_patiently(full_disk)
+    found.close()
+
+
+def test_fresh_memory_of_a_large_model_is_made_ready_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first capture of a new form is left out, the next one has its memory; the one before stays good."""
+    monkeypatch.setattr(arena_sets, "DEFERRED_BYTES_MIN", 1)
+    trainer = stepwise()
+    found = Captures(trainer, SystemClock())
+    first = found.take_patiently(lambda: None)
+    before = digest_of_state(first.state())
+    trainer.advance(1)
+    assert found.take() is None
+    assert digest_of_state(found.newest.state()) == before
+    found._executor.submit(int).result()
+    taken = found.take()
+    assert taken is not None
+    assert digest_of_state(taken.state()) == digest_of_state(trainer.state_dict())
+    found.close()
+
+
+def test_what_the_copying_raises_comes_up_before_the_next_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No memory for the copy: the trainer stops before it changes, and says why."""
+    trainer = stepwise()
+    found = Captures(trainer, SystemClock())
+
+    def no_memory(self: Any, parts: Any) -> None:
+        raise MemoryError("no memory for the copy")
+
+    monkeypatch.setattr(arena_sets.ArenaSet, "copy_in", no_memory)
+    found.take()
+    before = {name: value.clone() for name, value in trainer.model.named_parameters()}
+    with pytest.raises(MemoryError, match="no memory for the copy"):
+        trainer.advance(1)
+    assert all(torch.equal(before[name], value) for name, value in trainer.model.named_parameters())
+    found.close()
