@@ -82,12 +82,12 @@ def one_cycle(settings: ScheduleSettings, peak: float, step: int, total: int) ->
     factors as in torch's ``OneCycleLR`` with cosine annealing, of which it is a closed form.
     """
     first = peak / settings.start_factor
-    top, last = settings.warmup_share * total - 1, total - 1
+    top, last = max(settings.warmup_share * total - 1, 0), total - 1
     if step < top:
         return _between(first, peak, step / top)
     if last <= top:
         return peak
-    return _between(peak, first / settings.end_factor, (step - max(top, 0)) / (last - max(top, 0)))
+    return _between(peak, first / settings.end_factor, (step - top) / (last - top))
 
 
 def _between(start: float, end: float, share: float) -> float:

@@ -345,8 +345,8 @@ class ModelTrainer:
     def _check(self, values: Mapping[str, Any], source: TensorSource) -> None:
         check_values(values)
         self._schedule.check_state(values["scheduler"])
-        if values["scaler"].keys() != self._learner.scaler_state().keys():
-            raise StateMismatchError("the scaler's fields are others")
+        if wrong := sorted(values["scaler"].keys() ^ self._learner.scaler_state().keys()):
+            raise StateMismatchError("of the scaler missing or unknown: " + ", ".join(wrong))
         problems = state_problems(
             self._learner,
             self._surroundings.random_tensors(),
