@@ -13,6 +13,7 @@ import torch
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_digits import DigitsParameters, DigitsTask
+from milepost_runtime.worker.child_process import ChildPool, ChildStartError
 from milepost_runtime.worker.kind import JobContext
 from milepost_trainer.engine.keyed_random import sample_keys
 from milepost_trainer.engine.parts import TrainingParts
@@ -237,3 +238,13 @@ def test_problems_that_only_the_worker_can_see_are_named(tmp_path: Path) -> None
         job(tmp_path, task={"name": "poetry"})
     with pytest.raises(ValueError, match=r"spec\.task\.parameters\.width: .*1024; .*\.dropout: "):
         job(tmp_path, task={"name": "digits", "parameters": {"width": 5000, "dropout": -1}})
+
+
+async def test_a_worker_with_a_broken_task_does_not_start(
+    install: Callable[[str, str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would refuse work that others do; its last words name the task and why."""
+    install("broken_team", "import milepost_no_such_module", "broken = broken_team:Task")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ChildStartError, match=r"the task broken \(broken_team:Task\) cannot be loaded"):
+        await ChildPool("training", start_grace_seconds=60).take()
