@@ -22,6 +22,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(DIS
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
 		-r requirements-dev.txt $(addprefix -e ./,$(DISTRIBUTIONS))
+	@$(BIN)/python -m milepost_backtester.engine.preparation
 	@touch $(STAMP)
 
 install: $(STAMP) ## Make the virtual environment and install everything

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
+from milepost_backtester.engine.orders import Conditions
 from milepost_contracts.model import ContractModel
 from milepost_runtime.digests import canonical_json, digest_of_bytes
 
@@ -64,6 +65,59 @@ class Wanderer:
         self._number = state["number"]
 
 
+class Trader(Wanderer):
+    """Every kind of order, with links and exits, from the same generator."""
+
+    def on_bar(self, bar: Any, broker: Any) -> None:
+        number = self._number = (self._number * 1103515245 + 12345) % 2**31
+        if number // 5 % self._every:
+            return
+        side = 1.0 if number // 13 % 2 else -1.0
+        quantity, close = side * (number // 100 % 9 + 1), bar.close
+        below, above = close - side * 0.4, close + side * 0.4
+        match number // 7 % 12:
+            case 0:
+                broker.order(quantity)
+            case 1:
+                broker.order(quantity, Conditions(limit=below, day=True))
+            case 2:
+                broker.order(quantity, Conditions(stop=above))
+            case 3:
+                broker.order(quantity, Conditions(stop=above, limit=close))
+            case 4:
+                broker.order(quantity, Conditions(trail=0.8))
+            case 5:
+                broker.order(quantity, Conditions(trail_rate=0.006))
+            case 6:
+                broker.order(quantity, Conditions(stop_loss=below, take_profit=close + side))
+            case 7:
+                broker.order(quantity, Conditions(limit=below, stop_trail=0.7, take_profit=close + 2 * side))
+            case 8:
+                first = broker.order(quantity, Conditions(limit=below))
+                broker.order(quantity, Conditions(stop=above), instead_of=first)
+            case 9:
+                broker.order(quantity, Conditions(limit=below, reduce_only=True))
+            case 10:
+                broker.target(0.0)
+            case _:
+                for order in broker.waiting[10:]:
+                    broker.cancel(order.order_id)
+
+
+class Borrower(Script):
+    """Twice as much as it has, up and down; and stop-limit orders whose limit is far from their stop."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def on_bar(self, bar: Any, broker: Any) -> None:
+        side = 1.0 if bar.index // 5 % 2 else -1.0
+        if broker.position == 0 and bar.index % 5 == 0:
+            broker.order(side * broker.units_for_fraction(1.9))
+        if bar.index % 4 == 0 and len(broker.waiting) < 20:
+            broker.order(side * 0.01, Conditions(stop=bar.close + side * 0.1, limit=bar.close - side * 2))
+
+
 class Half(Wanderer):
     """No strategy to be registered: it has parameters and no version."""
 
@@ -79,9 +133,10 @@ def digest_of(engine: BacktestingEngine) -> str:
                 "equity": logs.equity.tolist(),
                 "cash": logs.cash.tolist(),
                 "position": logs.position.tolist(),
-                "fills": [asdict(fill) for fill in logs.fills],
-                "trades": [asdict(trade) for trade in logs.trades],
+                "fills": [asdict(fill) for fill in engine.fills],
+                "trades": [asdict(trade) for trade in engine.trades],
                 "waiting": [asdict(order) for order in engine.waiting],
+                "outcome": asdict(engine.outcome),
             }
         )
     )

@@ -3,28 +3,43 @@
 import copy
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from milepost_backtester.engine.backtesting_engine import STATE_FIELDS, BacktestingEngine
 from milepost_backtester.engine.bars import Bars
+from milepost_backtester.engine.book import Book, Tables
 from milepost_backtester.engine.broker import Broker
-from milepost_backtester.engine.ledger import Ledger
-from milepost_backtester.engine.records import Logs, Lot, Order
+from milepost_backtester.engine.layouts import COUNT_PLACES, LOT, MONEY_PLACES, ORDER, STOP_LIMIT, TRAILING
+from milepost_backtester.engine.records import Logs
+from milepost_backtester.engine.terms import Terms
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.backtest import SmaCrossParameters
 
-from tests.backtester.backtest_doubles import Wanderer, digest_of, through_json
+from tests.backtester.backtest_doubles import Borrower, Trader, Wanderer, digest_of, through_json
 from tests.support.bars import make_bars
 
 pytestmark = pytest.mark.unit
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "state.md"
-BARS = make_bars(600, seed=3)
+MINUTES = make_bars(600, seed=3)
+BARS = replace(MINUTES, timestamp=MINUTES.timestamp * 60)
+"""An hour apart, so that days end."""
+TERMS = Terms(
+    commission_rate=0.001,
+    spread=0.02,
+    slippage_random_rate=0.001,
+    slippage_seed=7,
+    leverage_max=2.0,
+    maintenance_margin=0.45,
+    borrow_rate=0.05,
+)
 CUTS_MAX = 12
 SHARE_MIN = 0.25
+
+INITIAL_CASH = 5_000.0
 
 State = dict[str, Any]
 
@@ -34,12 +49,17 @@ def wanderer() -> Wanderer:
     return Wanderer(seed=5, every=2)
 
 
+def trader() -> Trader:
+    """Every kind of order."""
+    return Trader(seed=8, every=2)
+
+
 def sma() -> SmaCross:
     return SmaCross(SmaCrossParameters(fast=3, slow=8, quantity=7.0, allow_short=True))
 
 
 def engine_with(strategy: Any, bars: Bars = BARS) -> BacktestingEngine:
-    return BacktestingEngine(bars, strategy, initial_cash=10_000.0, commission_rate=0.001)
+    return BacktestingEngine(bars, strategy, initial_cash=INITIAL_CASH, terms=TERMS)
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,10 @@ def in_strategy(key: str, value: Any) -> Callable[[State], None]:
     return lambda state: state["strategy"].__setitem__(key, value)
 
 
+def has_position(state: State) -> bool:
+    return state["position"][0] != 0
+
+
 def has_lots(state: State) -> bool:
     return bool(state["lots"])
 
@@ -76,10 +100,14 @@ def has_waiting(state: State) -> bool:
     return bool(state["waiting"])
 
 
+def some_waiting(field: str, also: Callable[[State], bool] = bool) -> Callable[[State], bool]:
+    return lambda state: any(order[field] != 0 and also(order) for order in state["waiting"])
+
+
 CASES: dict[str, Case] = {
     "bar_index": Case(setting("bar_index", 0), lambda state: state["bar_index"] > 0),
-    "cash": Case(setting("cash", 10_000.0), lambda state: state["fills"] > 0),
-    "position": Case(setting("position", 0.0), lambda state: state["position"] != 0),
+    "cash": Case(setting("cash", INITIAL_CASH), lambda state: state["fills"] > 0),
+    "position": Case(setting("position", [0.0]), has_position),
     "next_order_id": Case(setting("next_order_id", 1), lambda state: state["next_order_id"] > 1),
     "lots[].order_id": Case(in_lots("order_id", lambda lot: 0), has_lots),
     "lots[].bar": Case(in_lots("bar", lambda lot: 0), has_lots),
@@ -97,10 +125,31 @@ CASES: dict[str, Case] = {
     "waiting[].order_id": Case(in_waiting("order_id", 0), has_waiting),
     "waiting[].quantity": Case(in_waiting("quantity", 0.5), has_waiting),
     "waiting[].submitted_bar": Case(in_waiting("submitted_bar", 0), has_waiting),
+    "waiting[].kind": Case(in_waiting("kind", 0), some_waiting("kind"), trader),
+    "waiting[].limit": Case(in_waiting("limit", 0.0), some_waiting("limit"), trader),
+    "waiting[].stop": Case(in_waiting("stop", 0.0), some_waiting("stop"), trader),
+    "waiting[].trail": Case(in_waiting("trail", 0.0), some_waiting("trail"), trader),
+    "waiting[].trail_rate": Case(in_waiting("trail_rate", 0.0), some_waiting("trail_rate"), trader),
+    "waiting[].extreme": Case(
+        in_waiting("extreme", 0.0), some_waiting("extreme", lambda order: order["kind"] == TRAILING), trader
+    ),
+    "waiting[].day": Case(in_waiting("day", 0), some_waiting("day"), trader),
+    "waiting[].group": Case(in_waiting("group", 0), some_waiting("group"), trader),
+    "waiting[].parent": Case(in_waiting("parent", 0), some_waiting("parent"), trader),
+    "waiting[].reduce_only": Case(in_waiting("reduce_only", 0), some_waiting("reduce_only"), trader),
+    "waiting[].triggered": Case(
+        in_waiting("triggered", 0),
+        some_waiting("triggered", lambda order: order["kind"] == STOP_LIMIT),
+        Borrower,
+    ),
+    "borrow_cost": Case(setting("borrow_cost", 0.0), lambda state: state["borrow_cost"] > 0),
+    "refused": Case(setting("refused", 0), lambda state: state["refused"] > 0),
+    "expired": Case(setting("expired", 0), lambda state: state["expired"] > 0, trader),
+    "margin_calls": Case(setting("margin_calls", 0), lambda state: state["margin_calls"] > 0, Borrower),
     "fills": Case(setting("fills", 0), lambda state: state["fills"] > 0),
     "trades": Case(setting("trades", 0), lambda state: state["trades"] > 0),
-    "strategy.seen": Case(in_strategy("seen", 0), lambda state: state["position"] != 0, sma),
-    "strategy.closes": Case(in_strategy("closes", [0.0] * 8), lambda state: state["position"] != 0, sma),
+    "strategy.seen": Case(in_strategy("seen", 0), has_position, sma),
+    "strategy.closes": Case(in_strategy("closes", [0.0] * 8), has_position, sma),
 }
 
 LOGS = ("equity", "cash", "position", "fills", "trades")
@@ -140,7 +189,7 @@ def cuts(make_strategy: Callable[[], Any]) -> tuple[str, list[tuple[State, Logs]
 
 @pytest.fixture(scope="module")
 def runs() -> dict[Callable[[], Any], tuple[str, list[tuple[State, Logs]]]]:
-    return {make: cuts(make) for make in (wanderer, sma)}
+    return {make: cuts(make) for make in (wanderer, trader, Borrower, sma)}
 
 
 def finished(make_strategy: Callable[[], Any], state: State, logs: Logs) -> str:
@@ -181,7 +230,7 @@ def test_a_log_left_out_changes_the_result(name: str, runs: Any) -> None:
     expected, found = runs[wanderer]
     state, logs = next(cut for cut in found[300:] if cut[0]["trades"] > 0)
     without = logs.copy()
-    del getattr(without, name)[:]
+    setattr(without, name, getattr(without, name)[:0])
     assert finished(wanderer, state, logs) == expected
     assert finished(wanderer, state, without) != expected
 
@@ -197,7 +246,7 @@ def test_the_order_of_lots_changes_the_result(runs: Any) -> None:
 def test_the_page_the_cases_and_the_states_name_the_same_fields(runs: Any) -> None:
     """docs/state.md, this test and the states themselves agree on every field and every log."""
     actual: set[str] = set()
-    for make in (wanderer, sma):
+    for make in (wanderer, trader, Borrower, sma):
         for state, _ in runs[make][1]:
             actual |= leaves(state)
     actual.discard("strategy.number")  # of the strategy that only this test has
@@ -210,28 +259,49 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
     BacktestingEngine: {
         "_bars": "input",
         "_strategy": "state: strategy",
-        "_ledger": "its own attributes below",
-        "_broker": "has nothing but the ledger",
+        "_book": "its own attributes below",
+        "_broker": "its own attributes below",
         "_bar": "filled anew for each bar",
-        "_chunk": "cache of the input",
+        "_rows": "cache of the input",
+        "_rows_next": "where that cache is",
+        "_rows_stop": "where that cache ends",
         "_bar_index": "state: bar_index",
         "_torn": "a torn engine gives no state",
     },
-    Ledger: {
-        "cash": "state: cash",
-        "commission_rate": "fingerprint",
-        "current_bar": "follows from bar_index",
-        "equity": "last row of the equity log",
-        "logs": "logs",
-        "lots": "state: lots",
-        "next_order_id": "state: next_order_id",
-        "position": "state: position",
-        "waiting": "state: waiting",
+    Book: {
+        "_bars": "input",
+        "_rules": "fingerprint",
+        "charges": "follows from the rules",
+        "now": "its own attributes below",
+        "_other": "copy to look ahead on, written before it is read",
+        "_ahead": "how far that copy is",
+        "done": "bar_index",
+        "fills": "log",
+        "trades": "log",
+        "equity_marks": "log",
+        "cash_marks": "log",
+        "position_marks": "log",
     },
-    Broker: {"_ledger": "the engine's"},
+    Tables: {
+        "money": "state: cash, borrow_cost",
+        "counts": "state: next_order_id, fills, trades, refused, expired, margin_calls, lengths of the two below",
+        "position": "state: position",
+        "orders": "state: waiting",
+        "lots": "state: lots",
+    },
+    Broker: {
+        "_book": "the engine's",
+        "_bar": "the engine's",
+        "decided": "empty between two bars: handed over",
+        "cancelled": "empty between two bars: handed over",
+        "_links": "empty between two bars: handed over",
+        "acts_next": "follows from waiting",
+        "position": "state: position",
+        "next_order_id": "state: next_order_id",
+        "_resting": "number of waiting",
+        "_marks": "where cash is looked up",
+    },
     Logs: dict.fromkeys(LOGS, "log"),
-    Lot: {name.removeprefix("lots[]."): "state" for name in CASES if name.startswith("lots[].")},
-    Order: {name.removeprefix("waiting[]."): "state" for name in CASES if name.startswith("waiting[].")},
     SmaCross: {
         "_parameters": "fingerprint",
         "_fast": "parameter",
@@ -259,19 +329,20 @@ def test_no_attribute_is_undeclared() -> None:
         engine = engine_with(strategy)
         for _ in range(100):
             engine.step()
-            ledger = engine._ledger
-            for thing in (
-                engine,
-                ledger,
-                engine.broker,
-                engine.logs,
-                strategy,
-                *ledger.lots,
-                *ledger.waiting,
-            ):
+            book = engine._book
+            for thing in (engine, book, book.now, engine.broker, engine.logs, strategy):
                 found.setdefault(type(thing), set()).update(attributes_of(thing))
     found.pop(Wanderer)
     assert found == {kind: set(names) for kind, names in ATTRIBUTES.items()}
+
+
+def test_no_column_is_undeclared() -> None:
+    """Every column of the tables is in the state, or known to look no further than one bar."""
+    names = {name.split("[].")[1] for name in CASES if name.startswith("waiting[].")}
+    assert set(ORDER.names or ()) == names | {"symbol", "since_bar"}
+    names = {name.split("[].")[1] for name in CASES if name.startswith("lots[].")}
+    assert set(LOT.names or ()) == names | {"symbol"}
+    assert (MONEY_PLACES, COUNT_PLACES) == (2, 8)
 
 
 def test_the_state_has_no_other_keys() -> None:

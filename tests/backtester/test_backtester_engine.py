@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import CHUNK_BARS, Bars
+from milepost_backtester.engine.broker import ORDERS_WAITING_MAX
 from milepost_backtester.engine.errors import BarsError, OrderError, StateError, TornBarError
-from milepost_backtester.engine.ledger import ORDERS_WAITING_MAX
 from milepost_backtester.engine.records import Fill, Order, RoundTrip
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.backtest import SmaCrossParameters
@@ -241,6 +241,7 @@ def test_accounts_add_up_at_every_bar(seed: int, commission: float) -> None:
         spent = sum(Fraction(fill.quantity) * Fraction(fill.price) for fill in engine.fills)
         fees = sum(Fraction(fill.commission) for fill in engine.fills)
         held = sum(Fraction(lot["quantity"]) for lot in state["lots"])
+        position = state["position"][0]
         open_profit = sum(
             Fraction(lot["quantity"]) * (Fraction(close) - Fraction(lot["price"]))
             - Fraction(lot["commission"])
@@ -248,8 +249,8 @@ def test_accounts_add_up_at_every_bar(seed: int, commission: float) -> None:
         )
         closed_profit = sum(Fraction(trade.pnl) for trade in engine.trades)
         assert state["cash"] == pytest.approx(float(5000 - spent - fees), abs=1e-6)
-        assert engine.equity[now] == state["cash"] + state["position"] * close
-        assert state["position"] == pytest.approx(float(held), abs=1e-9)
+        assert engine.equity[now] == state["cash"] + position * close
+        assert position == pytest.approx(float(held), abs=1e-9)
         assert engine.equity[now] - 5000 == pytest.approx(float(open_profit + closed_profit), abs=1e-6)
     assert all(fill.commission >= 0 for fill in engine.fills)
     assert all(trade.commission >= -1e-12 for trade in engine.trades)

@@ -56,12 +56,11 @@ class BacktestingProgressBridge(ProgressBridge[State]):
         )
 
     def _summary(self, unit: int, state: State) -> JsonObject:
-        marks = self._engine.logs.equity
         return {
             "bar": unit,
-            "equity": marks[unit - 1] if unit else state["cash"],
+            "equity": self._engine.logs.equity.item(unit - 1) if unit else state["cash"],
             "cash": state["cash"],
-            "position": state["position"],
+            "position": state["position"][0],
             "fills": state["fills"],
             "trades": state["trades"],
             "orders_waiting": len(state["waiting"]),

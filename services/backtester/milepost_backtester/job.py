@@ -94,8 +94,8 @@ class BacktestJob:
     def _metrics(self) -> dict[str, float]:
         logs = self._engine.logs
         return {
-            "equity": logs.equity[-1],
-            "position": logs.position[-1],
+            "equity": logs.equity.item(-1),
+            "position": logs.position.item(-1),
             "trades": float(len(logs.trades)),
         }
 

@@ -10,9 +10,7 @@ from milepost_backtester.parquet import MEDIA_TYPE, write_table
 from milepost_backtester.statistics import Statistics, compute_statistics
 from milepost_backtester.tables import (
     EQUITY_RESULT,
-    FILLS,
     FILLS_RESULT,
-    TRADES,
     TRADES_RESULT,
     record_columns,
     times_at,
@@ -29,19 +27,19 @@ RESULT_FILES = {
 
 def write_results(engine: BacktestingEngine, directory: Path, *, initial_cash: float) -> Statistics:
     """Write the result files of what the engine has done so far and return the figures."""
-    curve, trades, fills = engine.curve, engine.trades, engine.fills
+    curve, logs = engine.curve, engine.logs
     timestamp = curve.timestamp
     write_table(
         {
-            **record_columns(trades, TRADES),
-            "entry_time": times_at(timestamp, [trade.entry_bar for trade in trades]),
-            "exit_time": times_at(timestamp, [trade.exit_bar for trade in trades]),
+            **record_columns(logs.trades),
+            "entry_time": times_at(timestamp, logs.trades["entry_bar"]),
+            "exit_time": times_at(timestamp, logs.trades["exit_bar"]),
         },
         TRADES_RESULT,
         directory / "trades.parquet",
     )
     write_table(
-        {**record_columns(fills, FILLS), "time": times_at(timestamp, [fill.bar for fill in fills])},
+        {**record_columns(logs.fills), "time": times_at(timestamp, logs.fills["bar"])},
         FILLS_RESULT,
         directory / "fills.parquet",
     )
@@ -51,7 +49,7 @@ def write_results(engine: BacktestingEngine, directory: Path, *, initial_cash: f
         directory / "equity.parquet",
     )
     statistics = compute_statistics(
-        curve, fills, trades, initial_cash=initial_cash, orders_waiting=len(engine.waiting)
+        curve, logs.fills, logs.trades, initial_cash=initial_cash, orders_waiting=len(engine.waiting)
     )
     (directory / "statistics.json").write_bytes(canonical_json(asdict(statistics)))
     return statistics

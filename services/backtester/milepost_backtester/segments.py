@@ -19,8 +19,8 @@ from milepost_runtime.digests import measure_file
 from milepost_runtime.errors import CheckpointDamagedError
 
 from milepost_backtester.engine.records import Logs
-from milepost_backtester.parquet import MEDIA_TYPE, Schema, read_table, write_table
-from milepost_backtester.tables import SEGMENT_SCHEMAS, RowsCopy, append_table, copy_rows
+from milepost_backtester.parquet import MEDIA_TYPE, Schema, Table, read_table, write_table
+from milepost_backtester.tables import SEGMENT_SCHEMAS, Columns, columns_of, logs_of
 
 SEGMENTS_MAX = 16
 _NAME = re.compile(r"(?P<log>[a-z]+)-(?P<start>\d{12})-(?P<stop>\d{12})\.parquet")
@@ -62,7 +62,7 @@ class SegmentedLogs:
             start = chain[-1].stop if chain else 0
             kept.extend(segment.reference for segment in chain)
             if start < length:
-                writer = _SegmentWriter(self, name, start, length, copy_rows(logs, name, start, length))
+                writer = _SegmentWriter(self, name, start, length, columns_of(logs, name, start, length))
                 files[segment_name(name, start, length)] = writer
         return SegmentPlan(files, tuple(kept))
 
@@ -80,12 +80,12 @@ class SegmentedLogs:
         Raises:
             CheckpointDamagedError: rows are missing.
         """
-        logs = Logs()
-        for name, length in lengths.items():
-            self._restore_log(checkpoint, logs, name, length)
-        return logs
+        return logs_of(
+            {name: self._restore_log(checkpoint, name, length) for name, length in lengths.items()}
+        )
 
-    def _restore_log(self, checkpoint: LoadedCheckpoint, logs: Logs, name: str, length: int) -> None:
+    def _restore_log(self, checkpoint: LoadedCheckpoint, name: str, length: int) -> list[Table]:
+        parts: list[Table] = []
         segments = [_segment_of(reference) for reference in checkpoint.references(f"{name}-")]
         done = 0
         for segment in _chain((segment for segment in segments if segment is not None), None):
@@ -98,27 +98,28 @@ class SegmentedLogs:
                 or table.num_rows != segment.stop - segment.start
             ):
                 raise _damaged(segment.reference.name, "it does not hold the rows that its name says")
-            append_table(logs, name, table, rows)
+            parts.append(table.slice(0, rows))
             done += rows
             if segment.stop <= length:
                 self.remember(name, segment)
         if done < length:
             raise _damaged(name, f"rows from {done} of {length} are in no segment")
+        return parts
 
 
 class _SegmentWriter(FileWriter):
     media_type = MEDIA_TYPE
 
-    def __init__(self, owner: SegmentedLogs, name: str, start: int, stop: int, rows: RowsCopy) -> None:
+    def __init__(self, owner: SegmentedLogs, name: str, start: int, stop: int, columns: Columns) -> None:
         self._owner = owner
         self._name = name
         self._start = start
         self._stop = stop
-        self._rows = rows
+        self._columns = columns
 
     def write(self, path: Path) -> None:
         schema: Schema = SEGMENT_SCHEMAS[self._name]
-        write_table(self._rows.columns(), schema, path)
+        write_table(self._columns, schema, path)
         measured = measure_file(path)
         reference = ArtifactReference(
             name=segment_name(self._name, self._start, self._stop),

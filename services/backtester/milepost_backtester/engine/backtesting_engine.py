@@ -9,27 +9,27 @@ Where ``advance`` stops changes nothing in the results.
 """
 
 import marshal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
-from milepost_backtester.engine.bars import CHUNK_BARS, Bar, BarChunk, Bars, Floats, Integers
+from milepost_backtester.engine.bars import CHUNK_BARS, Bar, BarRow, Bars, Floats, Integers, rows_of
+from milepost_backtester.engine.book import COUNTED, Book, Outcome
 from milepost_backtester.engine.broker import Broker
 from milepost_backtester.engine.errors import StateError, TornBarError
-from milepost_backtester.engine.ledger import Ledger
-from milepost_backtester.engine.records import Fill, Logs, Order, RoundTrip, State
+from milepost_backtester.engine.records import Fill, Logs, Order, RoundTrip, State, fills_of, round_trips_of
 from milepost_backtester.engine.strategy import Strategy
+from milepost_backtester.engine.terms import Terms
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Raised with every change that can change a result."""
-STATE_SCHEMA_VERSION = "1"
+STATE_SCHEMA_VERSION = "2"
 """Raised with every change of the state's fields."""
 
 STATE_FIELDS = frozenset(
-    {"bar_index", "cash", "position", "next_order_id", "lots", "waiting", "fills", "trades", "strategy"}
+    {"bar_index", "cash", "borrow_cost", "position", *COUNTED, "lots", "waiting", "strategy"}
 )
 
 
@@ -47,19 +47,26 @@ class BacktestingEngine:
     """Runs a strategy over bars."""
 
     def __init__(
-        self, bars: Bars, strategy: Strategy, *, initial_cash: float = 100_000.0, commission_rate: float = 0.0
+        self,
+        bars: Bars,
+        strategy: Strategy,
+        *,
+        initial_cash: float = 100_000.0,
+        commission_rate: float = 0.0,
+        terms: Terms | None = None,
     ) -> None:
-        """``commission_rate`` is the share of the traded value that each fill costs."""
+        """``terms`` says more about costs and borrowing than ``commission_rate``, which stands alone."""
         if not (isfinite(initial_cash) and initial_cash > 0):
             raise ValueError(f"initial_cash must be a positive number, not {initial_cash!r}")
-        if not 0 <= commission_rate < 1:
-            raise ValueError(f"commission_rate must be at least 0 and less than 1, not {commission_rate!r}")
+        if terms is not None and commission_rate:
+            raise ValueError("commission_rate must be in the terms when there are some")
         self._bars = bars
         self._strategy = strategy
-        self._ledger = Ledger(initial_cash, commission_rate)
-        self._broker = Broker(self._ledger)
+        self._book = Book(bars, terms or Terms(commission_rate=commission_rate), initial_cash)
         self._bar = Bar()
-        self._chunk: BarChunk | None = None
+        self._broker = Broker(self._book, self._bar)
+        self._rows: Iterator[BarRow] = iter(())
+        self._rows_next = self._rows_stop = 0
         self._bar_index = 0
         self._torn = False
 
@@ -76,33 +83,33 @@ class BacktestingEngine:
     @property
     def logs(self) -> Logs:
         """The append-only logs themselves; rows of the bars done do not change any more."""
-        return self._ledger.logs
+        return self._book.logs(self._bar_index)
 
     @property
     def trades(self) -> list[RoundTrip]:
         """Round trips so far, in the order of their exits."""
-        return list(self._ledger.logs.trades)
+        return round_trips_of(self.logs.trades)
 
     @property
     def fills(self) -> list[Fill]:
         """Fills so far."""
-        return list(self._ledger.logs.fills)
+        return fills_of(self.logs.fills)
 
     @property
     def equity(self) -> Floats:
         """Equity at the close of each bar done."""
-        return np.array(self._ledger.logs.equity[: self._bar_index], dtype=np.float64)
+        return self.logs.equity.copy()
 
     @property
     def curve(self) -> EquityCurve:
         """Time, equity, cash and position at the close of each bar done."""
-        logs, count = self._ledger.logs, self._bar_index
-        return EquityCurve(
-            timestamp=self._bars.timestamp[:count],
-            equity=self.equity,
-            cash=np.array(logs.cash[:count], dtype=np.float64),
-            position=np.array(logs.position[:count], dtype=np.float64),
-        )
+        logs = self.logs.copy()
+        return EquityCurve(self._bars.timestamp[: self._bar_index], logs.equity, logs.cash, logs.position)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What happened beside fills."""
+        return self._book.outcome
 
     @property
     def broker(self) -> Broker:
@@ -111,7 +118,7 @@ class BacktestingEngine:
 
     @property
     def waiting(self) -> tuple[Order, ...]:
-        """Orders that will fill at the next open; at the end, those that never will."""
+        """Orders that have not filled; at the end, those that never will."""
         return self._broker.waiting
 
     def step(self) -> None:
@@ -126,14 +133,12 @@ class BacktestingEngine:
         """
         if self._torn:
             raise TornBarError(f"after bar {self._bar_index}")
-        total = len(self._bars)
-        stop = total if until is None else min(until, total)
+        stop = len(self._bars) if until is None else min(until, len(self._bars))
         try:
-            while self._bar_index < stop:
-                chunk = self._chunk_at(self._bar_index)
-                self._run(chunk, min(stop, chunk.stop))
+            self._run(stop)
         except BaseException:
             self._torn = True
+            self._bar_index = self._bar.index
             raise
         return self._bar_index
 
@@ -147,7 +152,7 @@ class BacktestingEngine:
             raise TornBarError(f"after bar {self._bar_index}")
         return {
             "bar_index": self._bar_index,
-            **self._ledger.state_dict(),
+            **self._book.state_dict(),
             "strategy": _copied(self._strategy.state_dict()),
         }
 
@@ -163,54 +168,84 @@ class BacktestingEngine:
         bar_index: int = state["bar_index"]
         if not 0 <= bar_index <= len(self._bars):
             raise StateError(f"bar_index {bar_index} of {len(self._bars)} bars")
-        self._ledger.load_state_dict(state, self._ledger.logs if logs is None else logs, bar_index)
+        self._book.load_state_dict(state, self._book.logs(bar_index) if logs is None else logs, bar_index)
+        self._broker.forget()
         self._strategy.load_state_dict(_copied(state["strategy"]))
+        self._rows_next = self._rows_stop = 0
         self._bar_index = bar_index
         self._torn = False
 
-    def _chunk_at(self, index: int) -> BarChunk:
-        chunk = self._chunk
-        if chunk is None or not chunk.start <= index < chunk.stop:
-            start = index - index % CHUNK_BARS
-            chunk = self._chunk = BarChunk(self._bars, start, min(start + CHUNK_BARS, len(self._bars)))
-        return chunk
+    def _run(self, stop: int) -> None:
+        """Let the strategy decide on bars and the book do what follows, as rarely as it can.
 
-    def _run(self, chunk: BarChunk, stop: int) -> None:
-        """The hot loop: everything in local names, one bar object, no numpy."""
-        ledger, broker, bar, on_bar = self._ledger, self._broker, self._bar, self._strategy.on_bar
-        logs = ledger.logs
-        mark_equity, mark_cash, mark_position = logs.equity.append, logs.cash.append, logs.position.append
+        While nothing waits, decisions run ahead and the marks follow later, all at once.
+        """
+        book, broker = self._book, self._broker
         index = self._bar_index
-        part = slice(index - chunk.start, stop - chunk.start)
-        rows = zip(
-            chunk.timestamp[part],
-            chunk.open[part],
-            chunk.high[part],
-            chunk.low[part],
-            chunk.close[part],
-            chunk.volume[part],
-            strict=True,
-        )
-        for timestamp, open_price, high, low, close, volume in rows:
-            ledger.current_bar = index
-            if ledger.waiting:
-                ledger.fill_waiting(index, open_price)
-            if ledger.lots:
-                ledger.observe(high, low)
-            ledger.equity = equity = ledger.cash + ledger.position * close
-            mark_equity(equity)
-            mark_cash(ledger.cash)
-            mark_position(ledger.position)
-            bar.index = index
-            bar.timestamp = timestamp
-            bar.open = open_price
-            bar.high = high
-            bar.low = low
-            bar.close = close
-            bar.volume = volume
-            on_bar(bar, broker)
-            index += 1
-            self._bar_index = index
+        while index < stop:
+            if broker.acts_next:
+                broker.acts_next = False
+                book.run_to(index + 1)
+                broker.refresh()
+                index = self._decide(index, index + 1)
+            elif book.is_calm:
+                index = self._decide(index, stop)
+            else:
+                index = self._decide_beside_orders(index, stop)
+            broker.hand_over()
+        book.run_to(stop)
+        self._bar_index = stop
+
+    def _decide_beside_orders(self, index: int, stop: int) -> int:
+        """Let the strategy decide up to the next bar at which something fills, expires or is called."""
+        book, broker = self._book, self._broker
+        book.run_to(index)
+        event = book.ahead(stop)
+        quiet = stop if event is None else event
+        if index < quiet:
+            broker.refresh(marks=book.charges)
+            index = self._decide(index, quiet)
+        if broker.decided or broker.cancelled:
+            book.run_to(index)
+            broker.hand_over()
+            broker.refresh()
+            return index
+        book.adopt()
+        broker.refresh()
+        return index if event is None else self._decide(event, event + 1)
+
+    def _decide(self, start: int, stop: int) -> int:
+        """Show bars to the strategy until it orders or cancels; return the bar after the last one.
+
+        The hot loop: one bar object, rows converted in chunks, the rows go on where the last call ended.
+        """
+        bar, broker, on_bar = self._bar, self._broker, self._strategy.on_bar
+        decided, cancelled = broker.decided, broker.cancelled
+        while start < stop:
+            rows = self._rows_at(start)
+            part = min(stop, self._rows_stop) - start
+            for (
+                bar.index,
+                bar.timestamp,
+                bar.open,
+                bar.high,
+                bar.low,
+                bar.close,
+                bar.volume,
+            ) in islice(rows, part):
+                on_bar(bar, broker)
+                if decided or cancelled:
+                    self._rows_next = bar.index + 1
+                    return self._rows_next
+            start = self._rows_next = start + part
+        return stop
+
+    def _rows_at(self, start: int) -> Iterator[BarRow]:
+        if start != self._rows_next or start >= self._rows_stop:
+            self._rows_stop = min(start + CHUNK_BARS, len(self._bars))
+            self._rows = rows_of(self._bars, start, self._rows_stop)
+            self._rows_next = start
+        return self._rows
 
 
 def _copied(state: Mapping[str, Any]) -> State:

@@ -1,5 +1,6 @@
 """Bars as the engine sees them: a struct of arrays, and one reused object for the strategy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -63,17 +64,18 @@ class Bar:
         self.volume = 0.0
 
 
-class BarChunk:
-    """Some consecutive bars as Python numbers."""
+BarRow: TypeAlias = tuple[int, int, float, float, float, float, float]
 
-    __slots__ = ("close", "high", "low", "open", "start", "stop", "timestamp", "volume")
 
-    def __init__(self, bars: Bars, start: int, stop: int) -> None:
-        self.start = start
-        self.stop = stop
-        self.timestamp: list[int] = bars.timestamp[start:stop].tolist()
-        self.open: list[float] = bars.open[start:stop].tolist()
-        self.high: list[float] = bars.high[start:stop].tolist()
-        self.low: list[float] = bars.low[start:stop].tolist()
-        self.close: list[float] = bars.close[start:stop].tolist()
-        self.volume: list[float] = bars.volume[start:stop].tolist()
+def rows_of(bars: Bars, start: int, stop: int) -> Iterator[BarRow]:
+    """Return some consecutive bars as Python numbers: index, time, open, high, low, close, volume."""
+    return zip(
+        range(start, stop),
+        bars.timestamp[start:stop].tolist(),
+        bars.open[start:stop].tolist(),
+        bars.high[start:stop].tolist(),
+        bars.low[start:stop].tolist(),
+        bars.close[start:stop].tolist(),
+        bars.volume[start:stop].tolist(),
+        strict=True,
+    )

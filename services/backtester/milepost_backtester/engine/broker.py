@@ -1,68 +1,194 @@
 """What a strategy may do and see."""
 
-from milepost_backtester.engine.ledger import Ledger
-from milepost_backtester.engine.records import Order
+from math import isfinite
+from typing import Any
 
-DUST = 1e-12
-"""What may be missing of a target: this share of its units, and of one unit at least."""
+from milepost_backtester.engine.bars import Bar
+from milepost_backtester.engine.book import Book
+from milepost_backtester.engine.decisions import missing_units
+from milepost_backtester.engine.errors import OrderError
+from milepost_backtester.engine.layouts import CASH, MARKET, NEXT_ORDER_ID, ORDERS
+from milepost_backtester.engine.orders import (
+    GROUP,
+    KIND,
+    ORDER_ID,
+    PARENT,
+    Conditions,
+    OrderRow,
+    market_row,
+    rows_of_order,
+)
+from milepost_backtester.engine.records import Order, orders_of
+
+ORDERS_WAITING_MAX = 10_000
 
 
 class Broker:
-    """Takes orders; they fill at the open of the next bar, in the order of submission.
+    """Takes orders; a market order fills at the open of the next bar, in the order of submission.
 
-    Orders decided at the last bar never fill and are reported as waiting.
+    Orders decided at the last bar never fill and are reported as waiting. What is ordered and cancelled at a bar
+    lies in ``decided`` until the engine hands it to the book.
     """
 
-    __slots__ = ("_ledger",)
+    __slots__ = (
+        "_bar",
+        "_book",
+        "_links",
+        "_marks",
+        "_resting",
+        "acts_next",
+        "cancelled",
+        "decided",
+        "next_order_id",
+        "position",
+    )
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, book: Book, bar: Bar) -> None:
+        self._book = book
+        self._bar = bar
+        self.decided: list[OrderRow] = []
+        """Rows of ``layouts.ORDER``, given at this bar."""
+        self.cancelled: set[int] = set()
+        self._links: dict[int, int] = {}
+        self.acts_next = False
+        """Whether an order was handed over that acts at the next open for certain."""
+        self.refresh()
+
+    position: float
+    """Units held; negative when short. Writing here changes nothing."""
 
     @property
     def cash(self) -> float:
         """Cash after all fills so far; negative when borrowed."""
-        return self._ledger.cash
-
-    @property
-    def position(self) -> float:
-        """Units held; negative when short."""
-        return self._ledger.position
+        if self._marks:
+            return self._book.cash_marks.item(self._bar.index)
+        return self._book.now.money.item(CASH)
 
     @property
     def equity(self) -> float:
         """Cash plus the position at the close of the current bar."""
-        return self._ledger.equity
+        return self.cash + self.position * self._bar.close
 
     @property
     def waiting(self) -> tuple[Order, ...]:
-        """Orders that will fill at the next open."""
-        return tuple(self._ledger.waiting)
+        """Orders that have not filled yet."""
+        # What trails has to have seen this bar too.
+        self._book.run_to(self._bar.index + 1)
+        resting = [
+            order
+            for order in orders_of(self._book.waiting)
+            if order.order_id not in self.cancelled and order.parent not in self.cancelled
+        ]
+        return (*resting, *(Order(*row[:-1]) for row in self.decided))
 
-    def order(self, quantity: float) -> int:
-        """Buy ``quantity`` units, or sell when it is negative, at the next open; return the order's id.
+    def order(self, quantity: float, conditions: Conditions | None = None, *, instead_of: int = 0) -> int:
+        """Buy ``quantity`` units, or sell when it is negative; at the next open unless there are conditions.
+
+        ``instead_of``: the id of a waiting order; whichever of the two fills first drops the other. Returns the
+        order's id; its exits have the ids after it.
 
         Raises:
-            OrderError: the quantity is 0 or not finite, or too many orders wait.
+            OrderError: the order is impossible, or too many orders wait.
         """
-        return self._ledger.submit(quantity)
+        order_id, bar = self.next_order_id, self._bar.index
+        if len(self.decided) + self._resting >= ORDERS_WAITING_MAX:
+            raise OrderError(f"{ORDERS_WAITING_MAX} orders wait already at bar {bar}")
+        if conditions is None and not instead_of and quantity != 0 and isfinite(quantity):
+            rows = [market_row(order_id, quantity, bar)]
+        else:
+            wanted = conditions or Conditions()
+            faults = wanted.faults(quantity)
+            if faults:
+                raise OrderError(f"quantity {quantity!r} at bar {bar}: {'; '.join(faults)}")
+            group = self._link(instead_of) if instead_of else 0
+            rows = rows_of_order(order_id, quantity, bar, self._bar.close, wanted, group=group)
+        self.next_order_id = order_id + len(rows)
+        self.decided.extend(rows)
+        return order_id
+
+    def units_for_cash(self, cash: float) -> float:
+        """Return how many units this much money buys at the close."""
+        return cash / self._bar.close
+
+    def units_for_fraction(self, fraction: float) -> float:
+        """Return how many units at the close are worth this fraction of the equity."""
+        return fraction * self.equity / self._bar.close
+
+    def units_for_risk(self, fraction: float, distance: float) -> float:
+        """Return how many units lose this fraction of the equity when the price moves by ``distance``.
+
+        With a stop's distance, or a multiple of the volatility of a bar, every position risks the same.
+        """
+        return fraction * self.equity / distance
 
     def target(self, position: float) -> int | None:
-        """Order what leads to ``position`` after all waiting orders; None when nothing is missing.
+        """Order what leads to ``position`` after all waiting market orders; None when nothing is missing.
 
         Raises:
             OrderError: as for ``order``.
         """
-        ledger = self._ledger
-        expected = ledger.position
-        for order in ledger.waiting:
-            expected += order.quantity
-        missing = position - expected
-        # What rounding left of earlier fills is not worth an order: its size goes with theirs, not with this
-        # position's, so a share of a unit counts too. A position of 0 is always reached exactly.
-        if missing == 0 or (position != 0 and abs(missing) <= DUST * max(1.0, abs(position))):
-            return None
-        return ledger.submit(missing)
+        expected = self.position
+        if self._resting or self.decided:
+            for order in self.waiting:
+                if order.kind == MARKET:
+                    expected += order.quantity
+        missing = _missing_units(position, expected)
+        return self.order(missing) if missing != 0 else None
 
     def cancel(self, order_id: int) -> bool:
-        """Take a waiting order back; say whether it was still waiting."""
-        return self._ledger.cancel(order_id)
+        """Take a waiting order back, with those that wait for it; say whether it was still waiting."""
+        if order_id not in {order.order_id for order in self.waiting}:
+            return False
+        self.decided[:] = [row for row in self.decided if order_id not in (row[ORDER_ID], row[PARENT])]
+        self.cancelled.add(order_id)
+        return True
+
+    def forget(self) -> None:
+        """Drop what was decided, because the bar is taken back."""
+        self.decided.clear()
+        self.cancelled.clear()
+        self._links.clear()
+        self.acts_next = bool((self._book.waiting["kind"] == MARKET).any())
+        self.refresh()
+
+    def refresh(self, *, marks: bool = False) -> None:
+        """Look at the book again; ``marks``: cash changes from bar to bar, as the marks of the bars ahead say."""
+        tables = self._book.now
+        self.position = tables.position.item(0)
+        self.next_order_id: int = tables.counts.item(NEXT_ORDER_ID)
+        self._resting: int = tables.counts.item(ORDERS)
+        self._marks = marks
+
+    def hand_over(self) -> None:
+        """Give the book what was decided."""
+        if self.cancelled:
+            self._book.remove(self.cancelled)
+            self.cancelled.clear()
+        if self.decided:
+            for order_id, group in self._links.items():
+                self._book.link(order_id, group)
+            self._links.clear()
+            self._book.append(self.decided)
+            self.acts_next = any(row[KIND] == MARKET for row in self.decided)
+            self.decided.clear()
+        tables = self._book.now
+        tables.counts[NEXT_ORDER_ID] = self.next_order_id
+        self._resting = tables.counts.item(ORDERS)
+
+    def _link(self, order_id: int) -> int:
+        """Return the group of a waiting order, which it gets when it has none: its own id, negative."""
+        found = [order for order in self.waiting if order.order_id == order_id]
+        if not found:
+            raise OrderError(f"order {order_id} does not wait at bar {self._bar.index}")
+        group = self._links.get(order_id) or found[0].group or -order_id
+        if found[0].group != group:
+            self._links[order_id] = group
+            self.decided[:] = [
+                (*row[:GROUP], group, *row[GROUP + 1 :]) if row[ORDER_ID] == order_id else row
+                for row in self.decided
+            ]
+        return group
+
+
+_missing_units: Any = getattr(missing_units, "py_func", missing_units)
+"""Plain Python, the same operations: a call of compiled code costs more than they do."""

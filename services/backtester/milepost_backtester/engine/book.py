@@ -1,0 +1,305 @@
+"""The account's arrays, the calls of the kernel that work on them, and their state.
+
+Tables grow by doubling whenever the kernel asks for room. ``ahead`` runs the kernel on copies of what a bar
+changes, to see when the next order acts; ``adopt`` takes those copies over, so nothing is done twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from milepost_backtester.engine import kernel
+from milepost_backtester.engine.bars import Bars, Floats, Integers
+from milepost_backtester.engine.errors import StateError
+from milepost_backtester.engine.layouts import (
+    BORROW_COST,
+    CASH,
+    COUNT_PLACES,
+    EVENT,
+    EXPIRED,
+    FILL,
+    FILLS,
+    GROW,
+    LOT,
+    LOTS,
+    MARGIN_CALLS,
+    MONEY_PLACES,
+    NEXT_ORDER_ID,
+    ORDER,
+    ORDERS,
+    REFUSED,
+    TRADE,
+    TRADES,
+    BarArrays,
+    Table,
+)
+from milepost_backtester.engine.records import Logs, State, rows_as_states, states_as_rows
+from milepost_backtester.engine.terms import Terms
+
+ROWS_FIRST = 64
+NO_WISHES: Floats = np.empty((1, 0))
+COUNTED = {
+    "next_order_id": NEXT_ORDER_ID,
+    "fills": FILLS,
+    "trades": TRADES,
+    "refused": REFUSED,
+    "expired": EXPIRED,
+    "margin_calls": MARGIN_CALLS,
+}
+"""Fields of the state by their place in ``counts``."""
+ORDER_COLUMNS = tuple(name for name in ORDER.names or () if name not in ("symbol", "since_bar"))
+"""Columns that belong to the state: there is one symbol, and ``since_bar`` never looks beyond a bar."""
+LOT_COLUMNS = tuple(name for name in LOT.names or () if name != "symbol")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happened beside fills."""
+
+    orders_refused: int
+    """Orders that would have exceeded the leverage when they came to fill."""
+    orders_expired: int
+    """Day orders that did not fill in their day."""
+    margin_calls: int
+    borrow_cost: float
+
+
+class Tables:
+    """What a bar changes, other than the logs."""
+
+    __slots__ = ("counts", "lots", "money", "orders", "position")
+
+    def __init__(self, symbols: int, initial_cash: float) -> None:
+        self.money: Floats = np.zeros(MONEY_PLACES)
+        self.money[CASH] = initial_cash
+        self.counts: Integers = np.zeros(COUNT_PLACES, dtype=np.int64)
+        self.counts[NEXT_ORDER_ID] = 1
+        self.position: Floats = np.zeros(symbols)
+        self.orders: Table = np.zeros(ROWS_FIRST, ORDER)
+        self.lots: Table = np.zeros(ROWS_FIRST, LOT)
+
+    def take(self, other: "Tables") -> None:
+        """Become equal to another one."""
+        self.money[:] = other.money
+        self.counts[:] = other.counts
+        self.position[:] = other.position
+        orders, lots = other.counts.item(ORDERS), other.counts.item(LOTS)
+        if len(self.orders) < len(other.orders):
+            self.orders = np.zeros(len(other.orders), ORDER)
+        if len(self.lots) < len(other.lots):
+            self.lots = np.zeros(len(other.lots), LOT)
+        self.orders[:orders] = other.orders[:orders]
+        self.lots[:lots] = other.lots[:lots]
+
+
+class Book:
+    """Everything that orders change, and the bars that make them fill."""
+
+    __slots__ = (
+        "_ahead",
+        "_bars",
+        "_other",
+        "_rules",
+        "cash_marks",
+        "charges",
+        "done",
+        "equity_marks",
+        "fills",
+        "now",
+        "position_marks",
+        "trades",
+    )
+
+    def __init__(self, bars: Bars, terms: Terms, initial_cash: float) -> None:
+        self._bars: BarArrays = BarArrays(
+            bars.timestamp, _table(bars.open), _table(bars.high), _table(bars.low), _table(bars.close)
+        )
+        self._rules = terms.as_record()
+        self.done = 0
+        """How many bars ``now`` has taken in."""
+        self._ahead = 0
+        self.charges = bool(terms.borrow_rate or terms.maintenance_margin)
+        self.now = Tables(1, initial_cash)
+        self._other = Tables(1, initial_cash)
+        self.fills: Table = np.zeros(ROWS_FIRST, FILL)
+        self.trades: Table = np.zeros(ROWS_FIRST, TRADE)
+        self.equity_marks: Floats = np.empty(len(bars))
+        self.cash_marks: Floats = np.empty(len(bars))
+        self.position_marks: Floats = np.empty((1, len(bars)))
+
+    @property
+    def waiting(self) -> Table:
+        """Rows of the orders that wait."""
+        return self.now.orders[: self.now.counts.item(ORDERS)]
+
+    @property
+    def outcome(self) -> Outcome:
+        """What happened beside fills."""
+        counts = self.now.counts
+        return Outcome(
+            counts.item(REFUSED),
+            counts.item(EXPIRED),
+            counts.item(MARGIN_CALLS),
+            self.now.money.item(BORROW_COST),
+        )
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing but marks and excursions changes until somebody orders."""
+        counts = self.now.counts
+        return not counts.item(ORDERS) and not (self.charges and counts.item(LOTS))
+
+    def run_to(self, stop: int) -> None:
+        """Do bars for good until ``stop`` of them are done."""
+        if self.done < stop:
+            self._run(self.now, stop, NO_WISHES, at_event=False)
+            self.done = stop
+
+    def pursue_to(self, stop: int, wishes: Floats) -> None:
+        """The same, ordering at each close what leads to the positions wanted: (symbols, bars to do)."""
+        self._run(self.now, stop, wishes, at_event=False)
+        self.done = stop
+
+    def ahead(self, stop: int) -> int | None:
+        """Do bars on copies until one changes more than marks; return it, None when all are quiet.
+
+        The marks of the quiet bars before it are valid as long as nobody orders.
+        """
+        self._other.take(self.now)
+        self._ahead, reason = self._run(self._other, stop, NO_WISHES, at_event=True)
+        return self._ahead - 1 if reason == EVENT else None
+
+    def adopt(self) -> None:
+        """Take over what ``ahead`` did."""
+        self.now, self._other = self._other, self.now
+        self.done = self._ahead
+
+    def append(self, rows: list[tuple[Any, ...]]) -> None:
+        """Put orders in line."""
+        count = self.now.counts.item(ORDERS)
+        while count + len(rows) > len(self.now.orders):
+            self.now.orders = _doubled(self.now.orders)
+        for place, row in enumerate(rows, start=count):
+            self.now.orders[place] = row
+        self.now.counts[ORDERS] = count + len(rows)
+
+    def link(self, order_id: int, group: int) -> None:
+        """Make a waiting order one of a group."""
+        rows: Table = self.waiting
+        rows["group"][rows["order_id"] == order_id] = group
+
+    def remove(self, order_ids: set[int]) -> None:
+        """Take orders out of the line, with those that wait for them."""
+        rows = self.waiting
+        kept = rows[[not ({row["order_id"], row["parent"]} & order_ids) for row in rows]]
+        self.now.orders[: len(kept)] = kept
+        self.now.counts[ORDERS] = len(kept)
+
+    def logs(self, bars: int) -> Logs:
+        """Return the logs as views, cut to what belongs to ``bars`` bars done."""
+        counts = self.now.counts
+        return Logs(
+            self.equity_marks[:bars],
+            self.cash_marks[:bars],
+            self.position_marks[0, :bars],
+            self.fills[: counts[FILLS]],
+            self.trades[: counts[TRADES]],
+        )
+
+    def state_dict(self) -> State:
+        """Return a copy of everything that the next bars depend on."""
+        tables = self.now
+        counts = tables.counts.tolist()
+        return {
+            "cash": tables.money.item(CASH),
+            "borrow_cost": tables.money.item(BORROW_COST),
+            "position": tables.position.tolist(),
+            **{name: counts[place] for name, place in COUNTED.items()},
+            "lots": rows_as_states(tables.lots[: counts[LOTS]], LOT_COLUMNS),
+            "waiting": rows_as_states(tables.orders[: counts[ORDERS]], ORDER_COLUMNS),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], logs: Logs, bars: int) -> None:
+        """Put a state back; rows of ``logs`` beyond its lengths are left."""
+        fills, trades = state["fills"], state["trades"]
+        lengths = tuple(len(log) for log in (logs.equity, logs.cash, logs.position, logs.fills, logs.trades))
+        expected = (bars, bars, bars, fills, trades)
+        if any(length < wanted for length, wanted in zip(lengths, expected, strict=True)):
+            raise StateError(f"the logs have {lengths} rows, the state wants {expected}")
+        tables = self.now
+        tables.money[CASH], tables.money[BORROW_COST] = state["cash"], state["borrow_cost"]
+        tables.position[:] = state["position"]
+        for name, place in COUNTED.items():
+            tables.counts[place] = state[name]
+        lots = states_as_rows(state["lots"], LOT_COLUMNS, LOT)
+        orders = states_as_rows(state["waiting"], ORDER_COLUMNS, ORDER)
+        tables.lots, tables.orders = _with_room(lots), _with_room(orders)
+        tables.counts[LOTS], tables.counts[ORDERS] = len(lots), len(orders)
+        self.equity_marks[:bars] = logs.equity[:bars]
+        self.cash_marks[:bars] = logs.cash[:bars]
+        self.position_marks[0, :bars] = logs.position[:bars]
+        self.fills = _with_room(logs.fills[:fills])
+        self.trades = _with_room(logs.trades[:trades])
+        self.done = bars
+
+    def _run(self, tables: Tables, stop: int, wishes: Floats, *, at_event: bool) -> tuple[int, int]:
+        start = first = self.done
+        while True:
+            start, reason = kernel.run(
+                start,
+                stop,
+                at_event,
+                self._bars.timestamp,
+                self._bars.open,
+                self._bars.high,
+                self._bars.low,
+                self._bars.close,
+                wishes,
+                first,
+                self._rules,
+                tables.money,
+                tables.counts,
+                tables.position,
+                tables.orders,
+                tables.lots,
+                self.fills,
+                self.trades,
+                self.equity_marks,
+                self.cash_marks,
+                self.position_marks,
+            )
+            if reason != GROW:
+                return start, reason
+            self._grow(tables)
+
+    def _grow(self, tables: Tables) -> None:
+        """Double what might be too small, by the kernel's own measure."""
+        counts, symbols = tables.counts, len(tables.position)
+        waiting, held = counts.item(ORDERS), counts.item(LOTS)
+        if waiting + 2 * symbols > len(tables.orders):
+            tables.orders = _doubled(tables.orders)
+        if held + waiting > len(tables.lots):
+            tables.lots = _doubled(tables.lots)
+        if counts.item(FILLS) + waiting > len(self.fills):
+            self.fills = _doubled(self.fills)
+        if counts.item(TRADES) + held + 2 * waiting > len(self.trades):
+            self.trades = _doubled(self.trades)
+
+
+def _table(column: Floats) -> Floats:
+    """One row for the one symbol; compiled code wants memory without gaps."""
+    return np.ascontiguousarray(column[np.newaxis])
+
+
+def _doubled(rows: Table) -> Table:
+    grown = np.zeros(2 * len(rows), rows.dtype)
+    grown[: len(rows)] = rows
+    return grown
+
+
+def _with_room(rows: Table) -> Table:
+    room = np.zeros(max(ROWS_FIRST, 2 * len(rows)), rows.dtype)
+    room[: len(rows)] = rows
+    return room

@@ -1,0 +1,102 @@
+"""The one implementation of a bar, for all tiers.
+
+Each bar: orders act at its open and inside it; the excursions of open lots take in its range; shorts pay for being
+borrowed; the account is marked at the close; margin is called; then what is wanted of this bar is ordered for the
+next open (compiled rules), or the caller lets a Python strategy decide.
+
+A bar is atomic: when a table might not have room for what a bar can add, the kernel returns ``GROW`` before it.
+"""
+
+import numpy as np
+
+from milepost_backtester.engine.bars import Floats, Integers
+from milepost_backtester.engine.compiled import compiled
+from milepost_backtester.engine.decisions import pursue
+from milepost_backtester.engine.layouts import (
+    CASH,
+    DONE,
+    EVENT,
+    FILLS,
+    GROW,
+    LOTS,
+    ORDERS,
+    TRADES,
+    Account,
+    BarArrays,
+    Table,
+)
+from milepost_backtester.engine.lots import observe
+from milepost_backtester.engine.margin import call_margin, charge_borrowing
+from milepost_backtester.engine.matching import match_bar
+
+
+@compiled
+def run(
+    start: int,
+    stop: int,
+    at_event: bool,
+    timestamp: Integers,
+    open_price: Floats,
+    high: Floats,
+    low: Floats,
+    close: Floats,
+    wanted: Floats,
+    wanted_start: int,
+    rules: Table,
+    money: Floats,
+    counts: Integers,
+    position: Floats,
+    orders: Table,
+    lots: Table,
+    fills: Table,
+    trades: Table,
+    equity_marks: Floats,
+    cash_marks: Floats,
+    position_marks: Floats,
+) -> tuple[int, int]:
+    """Do bars from ``start`` to before ``stop``; return how many bars are done and why it returned.
+
+    ``wanted``: positions wanted at the close of each bar from ``wanted_start`` on, (symbols, bars); not a number
+    for no wish; no columns when the decisions are made elsewhere. ``at_event``: return after the first bar that
+    changed more than marks and excursions. Marks: (bars,), positions (symbols, bars).
+    """
+    # Handing arrays on costs more than a quiet bar does, so those bars call nothing.
+    bars = BarArrays(timestamp, open_price, high, low, close)
+    account = Account(money, counts, position, orders, lots, fills, trades)
+    symbols = len(position)
+    decides = wanted.shape[1] > 0
+    borrows = rules[0].borrow_rate > 0
+    calls = rules[0].maintenance_margin > 0
+    for bar in range(start, stop):
+        waiting, held = counts[ORDERS], counts[LOTS]
+        # Each order closes lots that exist or that an order of this bar opened, and at most one of them in part.
+        if (
+            waiting + 2 * symbols > len(orders)
+            or held + waiting > len(lots)
+            or counts[FILLS] + waiting > len(fills)
+            or counts[TRADES] + held + 2 * waiting > len(trades)
+        ):
+            return bar, GROW
+        changed = False
+        if waiting > 0:
+            changed = match_bar(account, bar, bars, rules)
+        for place in range(counts[LOTS]):
+            observe(lots[place], bar, high, low, close)
+        if borrows and counts[LOTS] > 0:
+            charge_borrowing(account, bar, bars, rules)
+        equity = money[CASH]
+        for symbol in range(symbols):
+            equity += position[symbol] * close[symbol, bar]
+            position_marks[symbol, bar] = position[symbol]
+        equity_marks[bar] = equity
+        cash_marks[bar] = money[CASH]
+        if calls and counts[LOTS] > 0:
+            changed = call_margin(account, bar, equity, bars, rules) or changed
+        if decides:
+            for symbol in range(symbols):
+                wish = wanted[symbol, bar - wanted_start]
+                if not np.isnan(wish) and (counts[ORDERS] > 0 or wish != position[symbol]):
+                    pursue(account, bar, symbol, wish)
+        if at_event and changed:
+            return bar + 1, EVENT
+    return stop, DONE

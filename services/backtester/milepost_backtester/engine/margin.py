@@ -1,0 +1,106 @@
+"""Borrowing: how much may be held, what shorts cost, and when positions are closed by force."""
+
+from milepost_backtester.engine.compiled import compiled
+from milepost_backtester.engine.layouts import (
+    BORROW_COST,
+    CASH,
+    MARGIN_CALLS,
+    MARKET,
+    NEXT_ORDER_ID,
+    ORDERS,
+    Account,
+    BarArrays,
+    Prices,
+    Row,
+    Table,
+)
+
+YEAR_NANOSECONDS = 365.25 * 24 * 3600 * 1e9
+
+
+@compiled
+def submit_market(account: Account, bar: int, symbol: int, quantity: float) -> None:
+    """Put a market order in line for the next open."""
+    order = account.orders[account.counts[ORDERS]]
+    order.order_id = account.counts[NEXT_ORDER_ID]
+    order.quantity = quantity
+    order.submitted_bar = bar
+    order.symbol = symbol
+    order.kind = MARKET
+    order.limit = 0.0
+    order.stop = 0.0
+    order.trail = 0.0
+    order.trail_rate = 0.0
+    order.extreme = 0.0
+    order.since_bar = 0
+    order.day = 0
+    order.group = 0
+    order.parent = 0
+    order.reduce_only = 0
+    order.triggered = 0
+    account.counts[NEXT_ORDER_ID] += 1
+    account.counts[ORDERS] += 1
+
+
+@compiled
+def exceeds_leverage(
+    account: Account,
+    order: Row,
+    price: float,
+    quantity: float,
+    commission: float,
+    prices: Prices,
+    bar: int,
+    rules: Table,
+) -> bool:
+    """Say whether a fill that adds exposure would leave more of it than leverage allows.
+
+    Exposure is the sum of all positions' absolute values and equity what the account is worth after the
+    commission: the order's symbol at the price of the fill, others at the bar's open.
+    """
+    held = account.position[order.symbol]
+    if abs(held + quantity) <= abs(held):
+        return False
+    equity = account.money[CASH] - commission
+    exposure = 0.0
+    for symbol in range(len(account.position)):
+        position = account.position[symbol]
+        if symbol == order.symbol:
+            equity += position * price
+            exposure += abs(position + quantity) * price
+        else:
+            equity += position * prices[symbol, bar]
+            exposure += abs(position) * prices[symbol, bar]
+    return exposure > rules[0].leverage_max * equity
+
+
+@compiled
+def charge_borrowing(account: Account, bar: int, bars: BarArrays, rules: Table) -> None:
+    """Charge shorts for the time since the bar before, on their value at the close."""
+    if bar == 0:
+        return
+    years = (bars.timestamp[bar] - bars.timestamp[bar - 1]) / YEAR_NANOSECONDS
+    for symbol in range(len(account.position)):
+        if account.position[symbol] < 0:
+            cost = -account.position[symbol] * bars.close[symbol, bar] * (rules[0].borrow_rate * years)
+            account.money[CASH] -= cost
+            account.money[BORROW_COST] += cost
+
+
+@compiled
+def call_margin(account: Account, bar: int, equity: float, bars: BarArrays, rules: Table) -> bool:
+    """At the close: with less equity than maintenance asks for, drop all orders and close everything.
+
+    The closing orders fill at the next open, as market orders, at the usual cost; the strategy sees them waiting.
+    """
+    exposure = 0.0
+    for symbol in range(len(account.position)):
+        exposure += abs(account.position[symbol]) * bars.close[symbol, bar]
+    if exposure == 0 or equity >= rules[0].maintenance_margin * exposure:
+        return False
+    account.counts[ORDERS] = 0
+    for symbol in range(len(account.position)):
+        if account.position[symbol] != 0:
+            submit_market(account, bar, symbol, -account.position[symbol])
+    account.counts[MARGIN_CALLS] += 1
+    return True
