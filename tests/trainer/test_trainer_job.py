@@ -67,6 +67,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lstm": {"model": {"family": "lstm", "hidden_size": 8, "layers": 2, "dropout": 0.2}},
     "gru": {"model": {"family": "gru", "hidden_size": 8, "layers": 1, "normalization": "layer"}},
     "tcn": {"model": {"family": "tcn", "hidden_size": 8, "layers": 3, "dropout": 0.1}},
+    "transformer": {"model": {"family": "transformer", "hidden_size": 8, "heads": 2, "dropout": 0.1}},
+    "three classes, focal loss and noise": {
+        "label": {"name": "triple-barrier", "horizon": 4, "volatility": 8},
+        "loss": {"name": "focal", "class_weights": "balanced"},
+        "augmentation": {"noise": 0.1},
+    },
     "mlp with batch normalization": {"model": {"hidden_size": 8, "layers": 2, "normalization": "batch"}},
     "adam": {"optimizer": {"name": "adam", "weight_decay": 0.01}},
     "sgd": {"optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}},
@@ -82,7 +88,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_three_resumes_in_a_row_end_as_undisturbed(place: Workplace, name: str) -> None:
-    """Every model, optimizer and schedule, in the middle of an epoch too: the same five files, bit for bit."""
+    """Every model, optimizer and schedule, in the middle of an epoch too: the same result files, bit for bit."""
     spec = VARIANTS[name]
     checkpoint = None
     for unit in (1, 7, 13):
@@ -93,7 +99,7 @@ def test_three_resumes_in_a_row_end_as_undisturbed(place: Workplace, name: str) 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_cuts_end_as_undisturbed(place: Workplace, seed: int) -> None:
-    """Cut three times at random optimizer steps, most of them in the middle of an epoch: the same five files."""
+    """Cut three times at random optimizer steps, most of them in the middle of an epoch: the same result files."""
     generator = np.random.default_rng(seed)
     family = ("mlp", "lstm", "gru", "tcn")[seed % 4]
     spec: dict[str, Any] = {
