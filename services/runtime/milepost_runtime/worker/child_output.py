@@ -5,7 +5,9 @@ host's log nor its memory, since past a number of lines a second they are counte
 """
 
 import asyncio
+import os
 from collections import deque
+from typing import Self
 
 import structlog
 
@@ -22,10 +24,15 @@ CRASH_MARK = "Fatal Python error"
 
 
 class ChildOutput:
-    """Reads one child's output to its end."""
+    """Reads one child's output to its end.
 
-    def __init__(self, stream: asyncio.StreamReader, *, pid: int) -> None:
+    The pipe is its own, not asyncio's for subprocesses: there the child would only be gone when its pipe is, which
+    a process that it started can hold open.
+    """
+
+    def __init__(self, stream: asyncio.StreamReader, pipe: asyncio.ReadTransport, *, pid: int) -> None:
         self._stream = stream
+        self._pipe = pipe
         self._pid = pid
         self._tail: deque[str] = deque(maxlen=LINES_KEPT)
         self._window_begun_seconds = float("-inf")
@@ -33,10 +40,20 @@ class ChildOutput:
         self._left_out = 0
         self._reading = asyncio.create_task(self._read())
 
+    @classmethod
+    async def attach(cls, descriptor: int, *, pid: int) -> Self:
+        """Read the pipe whose reading end is ``descriptor``, and close it at the end."""
+        stream = asyncio.StreamReader()
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        return cls(stream, pipe, pid=pid)
+
     async def closed(self) -> None:
         """Wait until all is read, for a moment: the child is gone already."""
         await asyncio.wait({self._reading}, timeout=CLOSING_SECONDS)
         self._reading.cancel()
+        self._pipe.close()
         self._tell_left_out()
 
     def tail(self) -> str | None:

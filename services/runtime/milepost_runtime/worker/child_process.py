@@ -46,13 +46,12 @@ class ChildProcess:
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        output: ChildOutput,
     ) -> None:
         self._process = process
         self._reader = reader
         self._writer = writer
-        if process.stdout is None:
-            raise RuntimeError("a child is started with a pipe for its output")
-        self._output = ChildOutput(process.stdout, pid=process.pid)
+        self._output = output
         self._reaping = asyncio.create_task(self._reap())
         self._kind: KindDescription | None = None
         self._sent: set[int] = set()
@@ -62,7 +61,8 @@ class ChildProcess:
     async def spawn(cls, kind: str) -> Self:
         """Start a child that warms up for ``kind``; it says ``Ready`` when it can run."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        reading, writing = os.pipe()
+        with theirs, os.fdopen(writing, "wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-u",  # what it printed before a crash must not be lost in a buffer
@@ -72,14 +72,14 @@ class ChildProcess:
                 f"--fd={theirs.fileno()}",
                 f"--host-pid={os.getpid()}",
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stdout=output,
+                stderr=output,
                 pass_fds=(theirs.fileno(),),
                 # Ctrl-C in a terminal is for the host, which then stops the child at a unit boundary.
                 start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
-        return cls(process, reader, writer)
+        return cls(process, reader, writer, await ChildOutput.attach(reading, pid=process.pid))
 
     @property
     def pid(self) -> int:
