@@ -103,7 +103,7 @@ async def test_announced_strategy_is_checked_by_its_schema(workshop: Workshop) -
     assert found.spec["strategy"]["parameters"] == {"window": 5, "edge": 0.5}
     bad = {"data": {"name": "aapl"}, "strategy": {"name": "edge", "parameters": {"window": "x", "y": 1}}}
     assert set(fields(await workshop.specs.resolve("backtest", bad))) == {
-        "spec.strategy.parameters",
+        "spec.strategy.parameters.y",
         "spec.strategy.parameters.window",
     }
 
@@ -155,7 +155,7 @@ async def test_problems_of_spec_and_task_come_in_one_refusal(workshop: Workshop)
         "spec.epoch",
         "spec.optimizer.momentum",
         "spec.scheduler.patience",
-        "spec.task.parameters",
+        "spec.task.parameters.colour",
         "spec.task.parameters.shift",
         "spec.data.1",
     }
@@ -211,8 +211,7 @@ async def test_announced_kind_is_checked_by_its_schema(workshop: Workshop) -> No
     found = await workshop.specs.resolve("counter", {"units": 3})
     assert found == ResolvedSpec({"units": 3, "seconds": 0.5}, ())
     bad = await workshop.specs.resolve("counter", {"seconds": "x", "z": 1})
-    assert len(bad.problems) == 3
-    assert "spec.seconds" in fields(bad)
+    assert set(fields(bad)) == {"spec.units", "spec.seconds", "spec.z"}
 
 
 def test_defaults_of_nested_objects_and_references() -> None:
@@ -223,6 +222,21 @@ def test_defaults_of_nested_objects_and_references() -> None:
     }
     filled = with_defaults(schema, {"model": {"kind": "a"}})
     assert filled == {"model": {"kind": "a", "size": 64}, "other": {"size": 64}}
+
+
+def test_unknown_and_missing_fields_are_named_themselves() -> None:
+    """Each at its own path, however deep; a schema with patterns says it in the library's words."""
+    inner = {"type": "object", "additionalProperties": False, "required": ["a", "b"], "properties": {"a": {}}}
+    schema = {"properties": {"list": {"items": inner}}}
+    problems = problems_with(schema, {"list": [{"a": 1, "b": 2, "c": 3}, {}]}, "spec")
+    assert [(problem.field, problem.message) for problem in problems] == [
+        ("spec.list.0.b", "there is no such field"),
+        ("spec.list.0.c", "there is no such field"),
+        ("spec.list.1.a", "must be given"),
+        ("spec.list.1.b", "must be given"),
+    ]
+    patterns = {"patternProperties": {"^x": {}}, "additionalProperties": False}
+    assert [problem.field for problem in problems_with(patterns, {"y": 1, "x": 2}, "spec")] == ["spec"]
 
 
 def test_schema_that_refers_to_an_address_is_never_fetched() -> None:

@@ -64,12 +64,11 @@ async def test_wrong_specs_are_refused_while_no_worker_runs(harness: Harness) ->
     assert isinstance(refused, Rejected)
     assert refused.code is RejectionCode.INVALID_SPEC
     fields = [problem.field for problem in refused.problems]
-    assert fields == ["spec.epochs", "spec.task.parameters", "spec.task.parameters.width"]
+    assert fields == ["spec.epochs", "spec.task.parameters.colour", "spec.task.parameters.width"]
 
     said = await asyncio.to_thread(milepost, harness, "start", "training", json.dumps(wrong))
     assert said.returncode == 4
     assert all(field in said.stderr for field in fields)
-    assert "colour" in said.stderr
 
     unknown = await asyncio.to_thread(
         milepost, harness, "start", "training", "--set", "task.name=poetry", "--set", "epochs=0"

@@ -27,7 +27,7 @@ def problems_with(schema: JsonObject, document: JsonValue, prefix: str) -> tuple
     except (SchemaError, Unresolvable, re.error, RecursionError) as error:
         words = getattr(error, "message", None) or str(error)
         return (Problem(field=prefix, message=f"the schema that the worker announced is wrong: {words}"),)
-    return tuple(_problem(fault, prefix) for fault in faults)
+    return tuple(problem for fault in faults for problem in _problems(fault, prefix))
 
 
 def with_defaults(schema: JsonObject, document: JsonObject) -> JsonObject:
@@ -36,9 +36,19 @@ def with_defaults(schema: JsonObject, document: JsonObject) -> JsonObject:
     return filled if isinstance(filled, dict) else document
 
 
-def _problem(fault: ValidationError, prefix: str) -> Problem:
+def _problems(fault: ValidationError, prefix: str) -> list[Problem]:
+    """Name the field itself where the library names the object that has or lacks it."""
     path = ".".join([prefix, *(str(part) for part in fault.absolute_path)])
-    return Problem(field=path, message=fault.message)
+    rule, schema = cast("str", fault.validator), cast("JsonObject", fault.schema)
+    if rule == "additionalProperties" and "patternProperties" not in schema:
+        known = cast("JsonObject", schema.get("properties", {}))
+        unknown = [name for name in cast("JsonObject", fault.instance) if name not in known]
+        return [Problem(field=f"{path}.{name}", message="there is no such field") for name in unknown]
+    if rule == "required":
+        names = cast("list[str]", fault.validator_value)
+        lacking = [name for name in names if fault.message.startswith(f"{name!r} is")]
+        return [Problem(field=f"{path}.{name}", message="must be given") for name in lacking]
+    return [Problem(field=path, message=fault.message)]
 
 
 def _filled(root: JsonObject, schema: JsonObject, value: JsonValue, depth: int) -> JsonValue:
