@@ -170,6 +170,22 @@ def test_follow_prints_one_json_document_for_each_event(milepost: CommandLine, c
     assert sequences == sorted(set(sequences))
 
 
+def test_doubtful_data_is_added_with_its_doubts_or_refused_when_asked(
+    milepost: CommandLine, tmp_path
+) -> None:
+    """A spike is named with its row; the bars are added, unless doubts are to be refused."""
+    rows = bars(40)
+    for column in range(1, 5):
+        rows[20][column] *= 10
+    path = write_bars(tmp_path / "spike.csv", rows)
+    refused = milepost.json("data", "add", "doubtful", str(path), "--refuse-doubtful", code=4)
+    assert refused["code"] == "doubtful-data"
+    added = milepost.json("data", "add", "doubtful", str(path))
+    assert added["doubts"] == refused["problems"]
+    assert added["doubts"][0]["field"].startswith("row 22")
+    assert "spike" in milepost("data", "add", "doubtful", str(path)).err
+
+
 def test_data_with_faults_is_refused_and_every_fault_is_named_with_its_row(
     milepost: CommandLine, tmp_path
 ) -> None:

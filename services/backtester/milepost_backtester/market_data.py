@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from milepost_backtester.bar_checks import PROBLEMS_MAX, check_values
+from milepost_backtester.bar_doubts import doubtful_bars
 from milepost_backtester.bar_files import read_csv, read_parquet
 from milepost_backtester.bar_parsing import parse_numbers, parse_timestamps
 from milepost_backtester.bar_table import COLUMNS, BarProblem, BarProblemsError, BarTable
@@ -26,6 +27,7 @@ __all__ = [
     "BarTable",
     "CanonicalBars",
     "check_bars",
+    "doubts_about",
     "load_bars",
     "read_bars",
     "to_bars",
@@ -71,6 +73,17 @@ def check_bars(table: BarTable) -> list[BarProblem]:
     At most ``PROBLEMS_MAX`` are listed; a last one then says how many there are.
     """
     return _convert(table)[1]
+
+
+def doubts_about(table: BarTable) -> list[BarProblem]:
+    """Return what may be right but is worth a look, in the order of rows: gaps, spikes, jumps.
+
+    At most ``PROBLEMS_MAX`` are listed; a last one then says how many there are.
+
+    Raises:
+        BarProblemsError: the bars have faults.
+    """
+    return _capped(doubtful_bars(to_bars(table), table.rows))
 
 
 def to_bars(table: BarTable) -> Bars:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from milepost_backtester.market_data import (
@@ -9,6 +10,7 @@ from milepost_backtester.market_data import (
     BarProblemsError,
     BarTable,
     check_bars,
+    doubts_about,
     read_bars,
     write_canonical,
 )
@@ -26,15 +28,28 @@ MEDIA_TYPE = "application/vnd.apache.parquet"
 _NAME: TypeAdapter[str] = TypeAdapter(DatasetName)
 
 
-def add_dataset(location: StackLocation, name: str, path: Path, *, source: str) -> Dataset:
+@dataclass(frozen=True, slots=True)
+class AddedDataset:
+    """A catalogue entry, and what in its bars is worth a look."""
+
+    dataset: Dataset
+    doubts: tuple[Problem, ...]
+
+
+def add_dataset(
+    location: StackLocation, name: str, path: Path, *, source: str, refuse_doubtful: bool = False
+) -> AddedDataset:
     """Check the bars in ``path``, store them, enter them under ``name``, and return the entry.
 
     Raises:
         UsageFaultError: the name is no name, or the file cannot be read.
-        RefusedError: the bars have faults; all are named and nothing is stored.
+        RefusedError: the bars have faults, or doubts that are to be refused; all are named and nothing is stored.
     """
     _check_name(name)
     table = _read(path)
+    doubts = doubts_about(table)
+    if doubts and refuse_doubtful:
+        raise _doubtful(path, doubts)
     with tempfile.TemporaryDirectory(prefix="milepost-data-") as scratch:
         canonical = Path(scratch) / f"{name}.parquet"
         facts = write_canonical(table, canonical)
@@ -53,7 +68,7 @@ def add_dataset(location: StackLocation, name: str, path: Path, *, source: str) 
             DatasetCatalogue(store).put(dataset)
         finally:
             store.close()
-    return dataset
+    return AddedDataset(dataset, _problems(doubts))
 
 
 def list_datasets(location: StackLocation) -> list[Dataset]:
@@ -95,8 +110,21 @@ def _faulty(path: Path, problems: Sequence[BarProblem]) -> RefusedError:
         f"{path} holds bars that cannot be used; nothing was added",
         fix="correct the rows that are named and add the file again",
         code="invalid-data",
-        problems=[Problem(field=_place(problem), message=problem.message) for problem in problems],
+        problems=_problems(problems),
     )
+
+
+def _doubtful(path: Path, doubts: Sequence[BarProblem]) -> RefusedError:
+    return RefusedError(
+        f"{path} holds bars that are doubtful; nothing was added",
+        fix="correct the rows that are named, or add the file without --refuse-doubtful",
+        code="doubtful-data",
+        problems=_problems(doubts),
+    )
+
+
+def _problems(found: Sequence[BarProblem]) -> tuple[Problem, ...]:
+    return tuple(Problem(field=_place(problem), message=problem.message) for problem in found)
 
 
 def _place(problem: BarProblem) -> str:

@@ -35,22 +35,32 @@ def add(
         typer.Argument(metavar="FILE", help="CSV or Parquet with timestamp, open, high, low, close, volume."),
     ],
     source: Annotated[str | None, typer.Option(help="Where it came from; kept with the data.")] = None,
+    refuse_doubtful: Annotated[
+        bool, typer.Option("--refuse-doubtful", help="Add nothing when there are gaps or spikes either.")
+    ] = False,
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a file of bars and add it under a name.
 
-    Every fault is named with its row, and nothing is added then. Operations that were started earlier
+    Every fault is named with its row, and nothing is added then. Gaps and spikes may be right: they are named
+    as doubts, and the data is added. Operations that were started earlier
     keep the data they were started with, for they name it by digest.
     """
-    dataset = add_dataset(locate(directory), name, file, source=source or file.name)
+    added = add_dataset(
+        locate(directory), name, file, source=source or file.name, refuse_doubtful=refuse_doubtful
+    )
+    dataset = added.dataset
     if as_json:
-        print_json(dataset.model_dump(mode="json"))
+        doubts = [doubt.model_dump(mode="json") for doubt in added.doubts]
+        print_json({**dataset.model_dump(mode="json"), "doubts": doubts})
         return
     size = format_size(dataset.artifact.size_bytes)
     days = f"{dataset.first:%Y-%m-%d} to {dataset.last:%Y-%m-%d}"
     people().print(f"{dataset.name}: {format_count(dataset.rows, 'bar')}, {days}, {size}", soft_wrap=True)
     people().print(dataset.artifact.digest)
+    for doubt in added.doubts:
+        notes().print(f"doubtful: {doubt.field}: {doubt.message}", style="yellow", soft_wrap=True)
     notes().print(f"next: milepost start backtest --set data.name={dataset.name} --follow", soft_wrap=True)
 
 
@@ -111,4 +121,4 @@ def add_sample(location: StackLocation, name: str) -> Dataset:
     with tempfile.TemporaryDirectory(prefix="milepost-sample-") as scratch:
         path = Path(scratch) / f"{name}.csv"
         write_sample(name, path)
-        return add_dataset(location, name, path, source=SOURCE)
+        return add_dataset(location, name, path, source=SOURCE).dataset
