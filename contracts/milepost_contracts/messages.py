@@ -12,6 +12,9 @@ from milepost_contracts.errors import ContractError
 from milepost_contracts.events import Event
 from milepost_contracts.failures import Problem
 
+_WORDS = {"extra_forbidden": "there is no such field", "missing": "must be given"}
+"""Where pydantic speaks of inputs, which nobody at a terminal has heard of."""
+
 
 def envelop_event(
     event: Event,
@@ -96,7 +99,7 @@ def problems_of(error: ValidationError, prefix: str = "", document: object = Non
     return tuple(
         Problem(
             field=".".join(str(part) for part in ((prefix,) if prefix else ()) + _path(fault, document)),
-            message=fault["msg"].removeprefix("Value error, "),
+            message=_WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
         )
         for fault in error.errors(include_url=False, include_context=False)
     )

@@ -67,6 +67,7 @@ def test_all_problems_are_named_at_once() -> None:
         "spec.early_stopping.patience",
         "spec.precision",
     }
+    assert found["spec.colour"] == "there is no such field"
     assert found["spec.optimizer.momentum"] == "adamw has no momentum to set; leave it out"
     assert found["spec.scheduler.factor"] == "belongs to step, plateau, not to one-cycle; leave it out"
 
