@@ -1,6 +1,7 @@
 """From bars to samples: parts that do not overlap, scaling of the training part only, several symbols."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -285,3 +286,21 @@ def test_the_task_needs_bars_and_each_of_them_once(tmp_path: Path) -> None:
         BarsTask().build(TaskContext(spec_of()))
     with pytest.raises(ValueError, match="a dataset is given twice: a, b"):
         BarsTask().build(TaskContext(spec_of(), inputs=(path, path), names=("a", "b")))
+
+
+def fields_of(model: Any) -> set[str]:
+    """Names of the fields, and of those of the models in them."""
+    found: set[str] = set()
+    for name, schema in [(None, model), *model.get("$defs", {}).items()]:
+        found |= {field for field in schema.get("properties", {}) if name is None or field != "name"}
+    return found
+
+
+def test_the_documentation_names_every_parameter_and_its_example_holds() -> None:
+    """Of the section about this task in docs/training.md."""
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    section = text.split("## The task `bars`")[1].split("## What a checkpoint holds")[0]
+    example = json.loads(section.split("```json")[1].split("```")[0])
+    assert BarsTaskParameters.model_validate(example).label.name == "triple-barrier"
+    named = set(re.findall(r"[a-z_]+", section))
+    assert fields_of(BarsTaskParameters.model_json_schema()) <= named
