@@ -1,7 +1,7 @@
 """Checkpoints of a training side by side: Milepost, torch.save, Lightning, DCP, and what the machine allows.
 
 Run it alone, on a quiet machine: ``python -m tests.benchmarks.bench_checkpoint_peers``; ``--help`` names the
-options. It takes about ten minutes, with ``--quick`` two. How each figure is measured: docs/benchmarks.md.
+options. It takes about ten minutes, with ``--quick`` three. How each figure is measured: docs/benchmarks.md.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from rich.table import Table
 from tests.benchmarks.peers.contender import Contender
 from tests.benchmarks.peers.limits import Limits, measure_limits
 from tests.benchmarks.peers.measuring import Samples, measure_contender
-from tests.benchmarks.peers.report import cost_table, files_table, limits_table
+from tests.benchmarks.peers.report import Sheet, cost_sheet, files_sheet, limits_sheet
 from tests.benchmarks.peers.workload import SIZES, Size, build_model, build_optimizer, bytes_of, tensors_of
 
 Say = Callable[[str], None]
@@ -36,7 +36,7 @@ class Effort:
     loads: int
 
 
-FULL, QUICK = Effort(rounds=2, saves=4, loads=2), Effort(rounds=1, saves=2, loads=1)
+FULL, QUICK = Effort(rounds=2, saves=3, loads=1), Effort(rounds=1, saves=1, loads=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,11 @@ class Comparison:
 
 def contenders() -> tuple[type[Contender], ...]:
     """Return who is compared; Lightning is there when requirements-bench.txt is installed."""
-    from tests.benchmarks.peers import torch_peers
+    from tests.benchmarks.peers import milepost_peer, torch_peers
 
     found: list[type[Contender]] = [
+        milepost_peer.Milepost,
+        milepost_peer.MilepostPaced,
         torch_peers.TorchSave,
         torch_peers.DistributedCheckpointSave,
         torch_peers.DistributedCheckpointThread,
@@ -84,7 +86,7 @@ def compare(size: Size, effort: Effort, directory: Path, say: Say) -> Comparison
 def measure(directory: Path | None = None, *, quick: bool = False, say: Say | None = None) -> list[Table]:
     """Return the tables of both sizes."""
     found = compare_all(directory, QUICK if quick else FULL, say or (lambda _: None))
-    return [table for comparison in found for table in tables_of(comparison)]
+    return [sheet.table() for comparison in found for sheet in sheets_of(comparison)]
 
 
 def compare_all(directory: Path | None, effort: Effort, say: Say) -> list[Comparison]:
@@ -93,13 +95,13 @@ def compare_all(directory: Path | None, effort: Effort, say: Say) -> list[Compar
         return [compare(size, effort, Path(name), say) for size in SIZES]
 
 
-def tables_of(comparison: Comparison) -> list[Table]:
+def sheets_of(comparison: Comparison) -> list[Sheet]:
     """Return the limits and the contenders, for people."""
     size, limits, found = comparison.size, comparison.limits, comparison.contenders
     return [
-        limits_table(size, limits),
-        cost_table(size, limits, found),
-        files_table(size, limits, found, comparison.remarks),
+        limits_sheet(size, limits),
+        cost_sheet(size, limits, found),
+        files_sheet(size, limits, found, comparison.remarks),
     ]
 
 
@@ -126,10 +128,9 @@ def _prefixed(say: Say, about: str) -> Say:
 
 @contextmanager
 def _surroundings() -> Iterator[None]:
-    """One thread of torch, and no remarks of the contenders about running alone."""
+    """One thread of torch, and no remarks of DCP about running alone."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         try:
@@ -146,15 +147,20 @@ def main() -> None:
         "--directory", type=Path, help="where to write, 2 GB free; default: the temporary one"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure there as well")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there as well")
     chosen = parser.parse_args()
+    effort = QUICK if chosen.quick else FULL
+    effort = replace(effort, saves=chosen.saves or effort.saves)
     console = Console()
     with console.status("beginning") as status:
-        found = compare_all(chosen.directory, QUICK if chosen.quick else FULL, status.update)
-    for comparison in found:
-        for table in tables_of(comparison):
-            console.print(table)
+        found = compare_all(chosen.directory, effort, status.update)
+    sheets = [sheet for comparison in found for sheet in sheets_of(comparison)]
+    for sheet in sheets:
+        console.print(sheet.table())
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(comparison) for comparison in found], indent=1))
+    if chosen.markdown:
+        chosen.markdown.write_text("\n\n".join(sheet.markdown() for sheet in sheets) + "\n")
 
 
 if __name__ == "__main__":

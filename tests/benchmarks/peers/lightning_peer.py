@@ -8,6 +8,7 @@ Neither plugin fsyncs: a checkpoint is durable when the kernel thinks so. The fi
 until its file is complete, and an fsync by us after the disturbed steps.
 """
 
+import logging
 import threading
 import time
 import warnings
@@ -32,6 +33,8 @@ from tests.benchmarks.peers.workload import (
     loss_of,
     tensors_of,
 )
+
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # about devices that there are none of
 
 Order = Literal["step", "save", "end"]
 

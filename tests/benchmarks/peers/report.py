@@ -1,6 +1,7 @@
-"""The figures as tables, with ratios to what the machine allows."""
+"""The figures as sheets, with ratios to what the machine allows; a sheet is a table on the screen or in a page."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import median
 
 from rich.box import SIMPLE_HEAD
@@ -13,10 +14,41 @@ from tests.benchmarks.peers.workload import Size
 MEGABYTE = 1e6
 
 
-def limits_table(size: Size, limits: list[Limits]) -> Table:
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A title, a heading for each column, rows of text, and remarks below."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    remarks: tuple[str, ...] = ()
+
+    def table(self) -> Table:
+        """Return it for the screen."""
+        table = Table(
+            title=self.title,
+            title_justify="left",
+            caption="\n".join(self.remarks),
+            caption_justify="left",
+            box=SIMPLE_HEAD,
+        )
+        table.add_column(self.headings[0], no_wrap=True)
+        for heading in self.headings[1:]:
+            table.add_column(heading, justify="right")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def markdown(self) -> str:
+        """Return it for a page."""
+        rule = ("---", *["---:"] * (len(self.headings) - 1))
+        lines = [f"| {' | '.join(row)} |" for row in (self.headings, rule, *self.rows)]
+        return "\n".join([f"**{self.title}**", "", *lines, "", *self.remarks])
+
+
+def limits_sheet(size: Size, limits: list[Limits]) -> Sheet:
     """Return what the machine allows for the state's bytes."""
-    table = _table(f"{size.name} parameters: the machine", ("median ms", "best ms"))
-    rows = {
+    measured = {
         "copy in memory": [one.copy for one in limits],
         "copy into fresh memory": [one.copy_fresh for one in limits],
         "write, buffered + fsync": [one.write_buffered for one in limits],
@@ -26,22 +58,19 @@ def limits_table(size: Size, limits: list[Limits]) -> Table:
         "read, buffered, warm": [one.read_warm for one in limits],
         "SHA-256 in memory": [one.digest for one in limits],
     }
-    for name, values in rows.items():
+    rows: list[tuple[str, ...]] = []
+    for name, values in measured.items():
         known = [value for value in values if value is not None]
         if known:
-            table.add_row(name, _milliseconds(median(known)), _milliseconds(min(known)))
-    return table
+            rows.append((name, _milliseconds(median(known)), _milliseconds(min(known))))
+    return Sheet(f"{size.name} parameters: the machine", ("limit", "median ms", "best ms"), rows)
 
 
-def cost_table(size: Size, limits: list[Limits], contenders: Mapping[str, Samples]) -> Table:
+def cost_sheet(size: Size, limits: list[Limits], contenders: Mapping[str, Samples]) -> Sheet:
     """Return what saving costs the training, one row for each contender."""
-    table = _table(
-        _title(size, contenders),
-        ("stall ms", "p95", "of copy", "cost ms", f"% every {STEPS_BETWEEN_SAVES} steps"),
-    )
     copy_seconds = median([one.copy for one in limits])
-    for name, found in contenders.items():
-        table.add_row(
+    rows = [
+        (
             name,
             _milliseconds(median(found.stall)),
             _milliseconds(percentile_95(found.stall)),
@@ -49,22 +78,27 @@ def cost_table(size: Size, limits: list[Limits], contenders: Mapping[str, Sample
             _milliseconds(median(found.cost)),
             f"{found.cost_percent:.1f}",
         )
-    return table
-
-
-def files_table(
-    size: Size, limits: list[Limits], contenders: Mapping[str, Samples], remarks: Mapping[str, str]
-) -> Table:
-    """Return how soon a save is safe and how fast it loads, one row for each contender."""
-    table = _table(
-        f"{size.name} parameters: the files",
-        ("durable ms", "of disk", "load cold ms", "of disk", "warm ms", "MB"),
+        for name, found in contenders.items()
+    ]
+    headings = (
+        "contender",
+        "stall ms",
+        "p95",
+        "of copy",
+        "cost ms",
+        f"% every {STEPS_BETWEEN_SAVES} steps",
     )
-    table.caption = _caption(contenders, remarks)
+    return Sheet(_title(size, contenders), headings, rows)
+
+
+def files_sheet(
+    size: Size, limits: list[Limits], contenders: Mapping[str, Samples], remarks: Mapping[str, str]
+) -> Sheet:
+    """Return how soon a save is safe and how fast it loads, one row for each contender."""
     write_seconds = median([one.write for one in limits])
     read_seconds = median([one.read for one in limits])
-    for name, found in contenders.items():
-        table.add_row(
+    rows = [
+        (
             name,
             _milliseconds(median(found.durable)),
             _ratio(median(found.durable) / write_seconds),
@@ -73,15 +107,10 @@ def files_table(
             _milliseconds(median(found.load_warm)),
             f"{found.file_bytes / MEGABYTE:.1f}",
         )
-    return table
-
-
-def _table(title: str, headings: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
-    table.add_column("contender", no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
+        for name, found in contenders.items()
+    ]
+    headings = ("contender", "durable ms", "of disk", "load cold ms", "of disk", "warm ms", "MB")
+    return Sheet(f"{size.name} parameters: the files", headings, rows, _remarks(contenders, remarks))
 
 
 def _title(size: Size, contenders: Mapping[str, Samples]) -> str:
@@ -93,13 +122,13 @@ def _title(size: Size, contenders: Mapping[str, Samples]) -> str:
     )
 
 
-def _caption(contenders: Mapping[str, Samples], remarks: Mapping[str, str]) -> str:
+def _remarks(contenders: Mapping[str, Samples], remarks: Mapping[str, str]) -> tuple[str, ...]:
     late = [
-        f"{name}: {found.late} of {len(found.stall)} saves outlasted the disturbed steps; their cost is too low"
+        f"{name}: {found.late} of {len(found.stall)} saves outlasted the disturbed steps, so cost too little here"
         for name, found in contenders.items()
         if found.late
     ]
-    return "\n".join([f"{name}: {remark}" for name, remark in remarks.items()] + late)
+    return (*[f"{name}: {remark}." for name, remark in remarks.items()], *[f"{text}." for text in late])
 
 
 def _milliseconds(seconds: float) -> str:
@@ -110,4 +139,4 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _ratio(value: float) -> str:
-    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+    return f"{value:.4f}" if value < 0.1 else f"{value:.2f}"

@@ -34,7 +34,7 @@ class Size:
 
 
 SIZES = (
-    Size("1 M", width=512, layers=4, batch=256, during=20, quiet=10, share=8),
+    Size("1 M", width=512, layers=4, batch=256, during=20, quiet=10, share=6),
     Size("50 M", width=2048, layers=12, batch=128, during=7, quiet=3, share=1),
 )
 
