@@ -142,6 +142,7 @@ def _surroundings() -> Iterator[None]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--saves", type=int, metavar="N", help="saves of the large model in a round, not 3")
     parser.add_argument("--quick", action="store_true", help="few repetitions, to see that everything works")
     parser.add_argument(
         "--directory", type=Path, help="where to write, 2 GB free; default: the temporary one"
@@ -151,9 +152,12 @@ def main() -> None:
     chosen = parser.parse_args()
     effort = QUICK if chosen.quick else FULL
     effort = replace(effort, saves=chosen.saves or effort.saves)
-    console = Console()
-    with console.status("beginning") as status:
-        found = compare_all(chosen.directory, effort, status.update)
+    console, progress = Console(), Console(stderr=True)
+    with progress.status("beginning") as status:
+        # A file gets a line each; a terminal one line that changes.
+        found = compare_all(
+            chosen.directory, effort, status.update if progress.is_terminal else progress.print
+        )
     sheets = [sheet for comparison in found for sheet in sheets_of(comparison)]
     for sheet in sheets:
         console.print(sheet.table())
