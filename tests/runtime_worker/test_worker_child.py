@@ -119,3 +119,24 @@ async def test_unknown_kind_cannot_start() -> None:
     """The pool says why, with the child's last words."""
     with pytest.raises(ChildStartError, match="no-such-kind"):
         await ChildPool("no-such-kind", start_grace_seconds=60).take()
+
+
+async def test_a_pool_closes_in_the_middle_of_the_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is told to stop does not wait for a child that nobody needs any more."""
+    spawned: list[ChildProcess] = []
+    happened = asyncio.Event()
+    spawn = ChildProcess.spawn
+
+    async def spawn_and_tell(kind: str) -> ChildProcess:
+        spawned.append(await spawn(kind))
+        happened.set()
+        return spawned[-1]
+
+    monkeypatch.setattr(ChildProcess, "spawn", spawn_and_tell)
+    monkeypatch.setenv("MILEPOST_TEST_WARM_UP", "endless")
+    pool = ChildPool("counter", start_grace_seconds=600)
+    pool.warm()
+    await happened.wait()
+    async with asyncio.timeout(20):
+        await pool.close()
+    assert not spawned[0].alive

@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -46,7 +47,9 @@ class CounterKind:
         )
 
     def warm_up(self) -> None:
-        """Nothing is heavy."""
+        """Nothing is heavy, unless imports without end are wanted."""
+        if os.environ.get("MILEPOST_TEST_WARM_UP") == "endless":
+            threading.Event().wait()
 
     def create_job(self, context: JobContext) -> Job:
         return CounterJob(CounterSpec.model_validate(context.spec))

@@ -225,16 +225,23 @@ class ChildPool:
         return child
 
     async def close(self) -> None:
-        """End the waiting child."""
+        """End the waiting child, also in the middle of its imports."""
         if self._next is None:
             return
         starting, self._next = self._next, None
-        with contextlib.suppress(ChildStartError):
-            await (await starting).kill()
+        starting.cancel()
+        await asyncio.wait({starting})
+        if not starting.cancelled() and starting.exception() is None:
+            await starting.result().kill()
 
     async def _start(self) -> ChildProcess:
         child = await ChildProcess.spawn(self._kind)
-        if await child.ready(timeout_seconds=self._start_grace_seconds):
+        try:
+            ready = await child.ready(timeout_seconds=self._start_grace_seconds)
+        except asyncio.CancelledError:
+            await child.kill()
+            raise
+        if ready:
             return child
         await child.kill()
         raise ChildStartError((await child.death()).model_dump_json())

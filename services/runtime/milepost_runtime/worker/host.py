@@ -10,8 +10,10 @@ runs.
 import asyncio
 import os
 import socket
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any, TypeVar
 
 import structlog
 from milepost_contracts.fleet import WorkerHeartbeat
@@ -30,6 +32,7 @@ from milepost_runtime.worker.preparation import OperationDirectories
 
 log = structlog.get_logger()
 FETCH_SECONDS = 10.0
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class WorkerHost:
             BusUnavailableError: the kind could not be announced.
         """
         try:
-            first = await self._first_child()
+            first = await self._unless_stopping(self._first_child())
             async with asyncio.TaskGroup() as tasks:
                 heart = tasks.create_task(self._beat())
                 children = [first, *(None for _ in range(self._settings.slots - 1))]
@@ -109,7 +112,9 @@ class WorkerHost:
                 await child.close()
                 child = None
             if child is None:
-                child = await self._pool.take()
+                child = await self._unless_stopping(self._pool.take())
+                if child is None:
+                    return
                 await self._announce_again(child.kind)
             item = await self._fetch()
             if item is None:
@@ -144,20 +149,25 @@ class WorkerHost:
 
     async def _fetch(self) -> WorkItem | None:
         """Return one piece of work; None when there is none, or when the host is to stop."""
-        fetching = asyncio.create_task(
-            self._ports.work_queue.fetch(self._kind.name, timeout_seconds=FETCH_SECONDS)
-        )
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not fetching.done():
-            fetching.cancel()
         try:
-            return await fetching
-        except asyncio.CancelledError:
-            return None
+            return await self._unless_stopping(
+                self._ports.work_queue.fetch(self._kind.name, timeout_seconds=FETCH_SECONDS)
+            )
         except BusUnavailableError as error:
             log.warning("bus away", reason=str(error))
+            return None
+
+    async def _unless_stopping(self, work: Coroutine[Any, Any, ResultT]) -> ResultT | None:
+        """Return what the work returns; None when the host is to stop before that: imports may take long."""
+        working = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not working.done():
+            working.cancel()
+        try:
+            return await working
+        except asyncio.CancelledError:
             return None
 
     # --- heartbeat --------------------------------------------------------------------------------
