@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from milepost_backtester.market_data import SCHEMA
 from milepost_backtester.parquet import write_table
+from milepost_backtester.results import RESULT_FILES
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
 from milepost_contracts.failures import FailureCode
 from milepost_runtime.checkpoints.spool import Spool
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.unit
 
 BARS = 10_000
 HALF = 5_000
-RESULTS = ("trades.parquet", "fills.parquet", "equity.parquet", "statistics.json")
+RESULTS = tuple(RESULT_FILES)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.market_data import SCHEMA, load_bars
 from milepost_backtester.parquet import write_table
-from milepost_backtester.results import write_results
+from milepost_backtester.results import Run, write_results
 from milepost_backtester.segments import SegmentedLogs
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.backtest import SmaCrossParameters
@@ -86,7 +86,8 @@ def _around(bars: Bars) -> list[Row]:
         data = directory / "bars.parquet"
         write_table({column: getattr(bars, column) for column in SCHEMA.names}, SCHEMA, data)
         load = len(bars) / _best(lambda: load_bars(data))
-        results = _best(lambda: write_results(engine, directory, initial_cash=CASH))
+        run = Run("sma-cross on walk", "walk", bars, {}, CASH)
+        results = _best(lambda: write_results(engine, run, directory))
 
     state = _best(lambda: [engine.state_dict() for _ in range(1000)]) / 1000
     plan = _best(lambda: SegmentedLogs().plan(engine.logs, lengths))

@@ -22,19 +22,20 @@ from milepost_backtester.engine.backtesting_engine import (
     BacktestingEngine,
 )
 from milepost_backtester.market_data import load_bars
-from milepost_backtester.results import RESULT_FILES, write_results
+from milepost_backtester.results import RESULT_FILES, Run, write_results
 from milepost_backtester.segments import SegmentedLogs
 from milepost_backtester.strategies.registry import StrategyClass, check_parameters, find_strategy
+
+FILE_WRITERS = ("numpy", "pyarrow", "matplotlib", "jinja2")
+"""Libraries whose version shows in the bytes of the result files."""
 
 
 class BacktestJob:
     """Implements ``Job`` for backtests; the unit is a bar."""
 
-    def __init__(
-        self, engine: BacktestingEngine, *, initial_cash: float, fingerprint: Mapping[str, str]
-    ) -> None:
+    def __init__(self, engine: BacktestingEngine, run: Run, *, fingerprint: Mapping[str, str]) -> None:
         self._engine = engine
-        self._initial_cash = initial_cash
+        self._run = run
         self._segments = SegmentedLogs()
         self.fingerprint: Mapping[str, str] = dict(fingerprint)
         """What must be equal for a resumed run to be exact."""
@@ -65,7 +66,7 @@ class BacktestJob:
 
     def write_results(self, directory: Path) -> JobResult:
         """Write the result files."""
-        statistics = write_results(self._engine, directory, initial_cash=self._initial_cash)
+        statistics = write_results(self._engine, self._run, directory)
         return JobResult(files=dict(RESULT_FILES), summary=asdict(statistics))
 
     def _advance(self, bridge: BacktestingProgressBridge) -> None:
@@ -112,14 +113,23 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
     digest = spec.data.digest
     if digest is None or digest not in context.inputs:
         raise ValueError(f"spec.data: the bars of {spec.data.name or digest} are not among the inputs")
+    bars = load_bars(context.inputs[digest])
     engine = BacktestingEngine(
-        load_bars(context.inputs[digest]),
+        bars,
         strategy_class(parameters),
         initial_cash=spec.initial_cash,
         commission_rate=spec.commission_rate,
     )
     fingerprint = fingerprint_of(spec, strategy_class, parameters, digest)
-    return BacktestJob(engine, initial_cash=spec.initial_cash, fingerprint=fingerprint)
+    instrument = spec.data.name or digest[:19]
+    run = Run(
+        title=f"{spec.strategy.name} on {instrument}",
+        instrument=instrument,
+        bars=bars,
+        spec=spec.model_dump(mode="json"),
+        initial_cash=spec.initial_cash,
+    )
+    return BacktestJob(engine, run, fingerprint=fingerprint)
 
 
 def fingerprint_of(
@@ -128,8 +138,8 @@ def fingerprint_of(
     """Return what must be equal for a resumed run to be exact.
 
     Decisions and accounts rest on single correctly rounded operations and on exact integers, which no version of
-    Python or numpy changes. The result *files* are another matter: numpy sums the statistics, and pyarrow writes
-    its own version into each file, so both are named.
+    Python or numpy changes. The result *files* are another matter: numpy, pyarrow, matplotlib and
+    Jinja write them, each in its own way of that version, so all are named.
     """
     return {
         "engine": ENGINE_VERSION,
@@ -140,7 +150,7 @@ def fingerprint_of(
         "data": data_digest,
         "initial_cash": repr(spec.initial_cash),
         "commission_rate": repr(spec.commission_rate),
-        **environment_entries({"numpy": version("numpy"), "pyarrow": version("pyarrow")}),
+        **environment_entries({name: version(name) for name in FILE_WRITERS}),
     }
 
 
