@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 # The tests wait more than they compute: two at a time, each with servers of its own.
 PYTEST_ARGUMENTS ?= -n 2
 
-.PHONY: help install demo up down test test-unit faults check lint types arch schemas bench docs pins format clean
+.PHONY: help install demo up down test test-unit faults check lint types arch schemas bench compare docs pins format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,15 @@ $(BENCH_STAMP): $(STAMP) requirements-bench.txt
 
 bench: $(BENCH_STAMP) ## Print the figures (never a test: machines are noisy)
 	@$(BIN)/python -m tests.benchmarks.run
+
+compare: $(STAMP) .venv-compare/.installed ## Run the peers on the same bars (in an environment of their own) and compare
+	@$(BIN)/python -m tests.comparison.compare
+
+.venv-compare/.installed: tests/comparison/requirements.txt
+	@echo "Installing the peers into .venv-compare (a minute or two, once)"
+	@test -x .venv-compare/bin/python || $(PYTHON) -m venv .venv-compare
+	@.venv-compare/bin/python -m pip install --quiet --disable-pip-version-check -r tests/comparison/requirements.txt
+	@touch $@
 
 docs: $(STAMP) ## Check that links and names in the docs exist
 	@$(BIN)/python -m pytest -q tests/architecture
