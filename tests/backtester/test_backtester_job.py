@@ -228,9 +228,9 @@ def test_a_failure_is_saved_at_the_last_good_bar(place: Workplace, bar: int) -> 
     mended.restore_from_checkpoint(checkpoint)
     assert mended.run(host_of(place.sink(), BARS)) is True
     expected = place.undisturbed()
-        found = place.digests(mended)
-        # The report names the strategy, and the faulty one has a name of its own.
-        assert [found[name] for name in DATA_FILES] == [expected[name] for name in DATA_FILES]
+    found = place.digests(mended)
+    # The report names the strategy, and the faulty one has a name of its own.
+    assert [found[name] for name in DATA_FILES] == [expected[name] for name in DATA_FILES]
 
 
 def test_a_checkpoint_of_something_else_is_refused_with_every_difference(place: Workplace) -> None:
