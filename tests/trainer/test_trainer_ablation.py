@@ -333,9 +333,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_schedule": "below",
         "_surroundings": "below",
         "before_update": "of whoever saves",
-        "_samples_count": "input",
-        "_micro_batches": "follows from data and settings",
-        "steps_per_epoch": "follows from data and settings",
+        "_plan": "follows from data and settings",
         "_epoch": "state: epoch",
         "_position": "state: position",
         "_running_loss": "state: running_loss",
@@ -349,6 +347,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
     Learner: {
         "model": "state: model.*, frozen.*, gradient.*",
         "_loss": "input",
+        "_is_plain": "follows from the settings",
         "_forward": "the model, perhaps compiled",
         "_settings": "fingerprint",
         "trainable": "names of state: model.*",

@@ -29,6 +29,7 @@ class Learner:
             torch.compile(self.model) if settings.compile else self.model
         )
         self._settings = settings
+        self._is_plain = settings.device == "cpu" and settings.precision == "float32"
         parameters = dict(self.model.named_parameters())
         self.trainable = {name: value for name, value in parameters.items() if value.requires_grad}
         """Parameters that change, by name."""
@@ -70,6 +71,9 @@ class Learner:
 
     def compute(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a micro-batch."""
+        if self._is_plain:
+            return self._loss(self._forward(inputs), targets)
+        inputs, targets = inputs.to(self._settings.device), targets.to(self._settings.device)
         with computing_in(self._settings.precision, self._settings.device):
             return self._loss(self._forward(inputs), targets)
 
@@ -82,7 +86,7 @@ class Learner:
         else:
             loss.backward()  # pyright: ignore[reportUnknownMemberType] - torch leaves it untyped
 
-    def update(self, learning_rate: float, before: BeforeUpdate | None) -> None:
+    def update(self, before: BeforeUpdate | None) -> None:
         """Do the optimizer step; ``before`` is called before weights, optimizer or average change.
 
         Raises:
@@ -92,7 +96,6 @@ class Learner:
             self.scaler.unscale(self.optimizer)
         if self._settings.gradient_clip is not None:
             self._clip(self._settings.gradient_clip)
-        self._set_learning_rate(learning_rate)
         if before:
             before()
         stepped = True
@@ -144,6 +147,13 @@ class Learner:
         """Return what the loss scaler remembers; nothing when there is none."""
         return self.scaler.state_dict() if self.scaler else {}
 
+    def set_learning_rate(self, rate: float) -> None:
+        """Have the coming steps done with this rate."""
+        initial = self._settings.optimizer.learning_rate
+        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            # Groups of a task's own keep their ratio.
+            group["lr"] = rate if base == initial else base * (rate / initial)
+
     def _clip(self, limit: float) -> None:
         norm = nn.utils.get_total_norm(
             [grad for value in self._parameters if (grad := value.grad) is not None]
@@ -151,9 +161,3 @@ class Learner:
         nn.utils.clip_grads_with_norm_(self._parameters, limit, norm)
         if self.scaler is None and not math.isfinite(value := norm.item()):
             raise DivergedError(f"the gradient's norm is {value}")
-
-    def _set_learning_rate(self, rate: float) -> None:
-        initial = self._settings.optimizer.learning_rate
-        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
-            # Groups of a task's own keep their ratio.
-            group["lr"] = rate if base == initial else base * (rate / initial)

@@ -63,7 +63,7 @@ class RandomStates:
         found = {
             "torch": self.torch.clone(),
             "python": _twister(words[:_WORDS], words[_WORDS], gauss),
-            "numpy": _twister(keys.tolist(), place, cached if has_gauss else None),
+            "numpy": _twister(keys, place, cached if has_gauss else None),
         }
         return found if self.device is None else {**found, device: self.device.clone()}
 
@@ -84,9 +84,11 @@ class RandomStates:
 
 def _twister(words: Any, place: int, gauss: float | None) -> Tensor:
     """The words, the place in them, whether half a pair of normal draws is left, and its bits."""
-    bits = torch.tensor([gauss or 0.0], dtype=torch.float64).view(torch.int64)
-    whole = torch.tensor([*words, place, int(gauss is not None)], dtype=torch.int64)
-    return torch.cat([whole, bits])
+    numbers = np.empty(_WORDS + 3, dtype=np.int64)
+    numbers[:_WORDS] = words
+    numbers[_WORDS], numbers[_WORDS + 1] = place, gauss is not None
+    numbers[-1:] = np.array([gauss or 0.0], dtype=np.float64).view(np.int64)
+    return torch.from_numpy(numbers)
 
 
 def _of_twister(state: Tensor) -> tuple[list[int], int, float | None]:

@@ -24,6 +24,11 @@ class Schedule:
         self._wait = 0
         self._cuts = 0
 
+    @property
+    def changes_in_epochs(self) -> bool:
+        """Whether two steps of one epoch may have different rates."""
+        return self._settings.name == "one-cycle"
+
     def learning_rate(self, epoch: int, step: int = 0) -> float:
         """Return the learning rate for the optimizer step ``step`` of the epoch ``epoch``, both counted from
         0."""

@@ -18,7 +18,7 @@ from milepost_trainer.engine.errors import DivergedError, StateMismatchError, To
 from milepost_trainer.engine.evaluation import Evaluation, evaluate
 from milepost_trainer.engine.keyed_random import sample_keys
 from milepost_trainer.engine.learner import BeforeUpdate, Learner
-from milepost_trainer.engine.order import permutation
+from milepost_trainer.engine.order import EpochPlan, permutation
 from milepost_trainer.engine.parts import Part, TrainingParts
 from milepost_trainer.engine.restoring import adopt, prepared, state_problems
 from milepost_trainer.engine.schedules import Schedule
@@ -62,13 +62,9 @@ class ModelTrainer:
             deterministic=settings.deterministic,
             device=settings.device,
         )
-        # A last micro-batch of one sample is left out: batch normalization has no variance of it.
-        self._samples_count = samples = parts.data.count("train")
-        self._micro_batches = max(1, samples // settings.batch_size + (samples % settings.batch_size > 1))
-        self.steps_per_epoch = math.ceil(self._micro_batches / settings.accumulation)
-        """Optimizer steps in an epoch."""
+        self._plan = EpochPlan(parts.data.count("train"), settings.batch_size, settings.accumulation)
         self._schedule = Schedule(
-            settings.schedule, settings.optimizer.learning_rate, settings.epochs, self.steps_per_epoch
+            settings.schedule, settings.optimizer.learning_rate, settings.epochs, self._plan.steps
         )
         self.before_update: BeforeUpdate | None = None
         """Called before anything changes that ``live_state`` refers to."""
@@ -96,6 +92,11 @@ class ModelTrainer:
     def best_epoch(self) -> int:
         """The epoch (counted from 1) with the best validation loss; 0 before the first one ended."""
         return self._best_epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return self._plan.steps
 
     @property
     def total_units(self) -> int:
@@ -156,13 +157,13 @@ class ModelTrainer:
         """Return the newest figures, for people."""
         newest = dict(self._history[-1]) if self._history else {}
         if self._position:
-            newest["train_loss"] = self._running_loss / self._samples(self._position)
+            newest["train_loss"] = self._running_loss / self._plan.samples_before(self._position)
         return {**newest, **self._learner.figures()}
 
     def evaluate_best(self) -> dict[Part, Evaluation]:
         """Return the best model's figures on the validation and test parts; the training goes on unchanged."""
         found: dict[Part, Evaluation] = {}
-        with self.entered(), self._learner.substituted(self._best):
+        with self.entered(), self._with_best():
             for part in EVALUATED_PARTS:
                 if self._parts.data.count(part):
                     found[part] = evaluate(self.model, self._parts, part, self._settings)
@@ -170,7 +171,7 @@ class ModelTrainer:
 
     def best_weights(self) -> dict[str, Tensor]:
         """Return a copy of the best model's state dict; of the present one before any epoch ended."""
-        with self._learner.substituted(self._best):
+        with self._with_best():
             return copied("", self.model.state_dict())
 
     def present_weights(self) -> dict[str, Tensor]:
@@ -187,7 +188,8 @@ class ModelTrainer:
         Raises:
             TornStateError: the last micro-batch raised.
         """
-        return self._state(copied)
+        live = self.live_state()
+        return TrainerState(live.values, copied("", live.tensors))
 
     def live_state(self) -> TrainerState:
         """Return the state without copying what only an optimizer step changes.
@@ -198,7 +200,46 @@ class ModelTrainer:
         Raises:
             TornStateError: the last micro-batch raised.
         """
-        return self._state(referred)
+        changing = self.changing_state()
+        return TrainerState(changing.values, {**changing.tensors, **self.resting_tensors()})
+
+    def changing_state(self) -> TrainerState:
+        """Return the state without ``resting_tensors``: cheap, and nothing changes it any more.
+
+        Buffers, gradients and random states are copied; frozen parameters and best weights never change in place.
+
+        Raises:
+            TornStateError: the last micro-batch raised.
+        """
+        self._refuse_torn()
+        values, learner = self._values(), self._learner
+        tensors = {
+            **copied(MODEL, learner.buffers),
+            **copied(GRADIENT, learner.gradients),
+            **referred(FROZEN, learner.frozen),
+            **referred(BEST, {} if _best_is_present(values) else self._best),
+            **referred(RANDOM, self._surroundings.random_tensors()),
+        }
+        return TrainerState(values, tensors)
+
+    def resting_tensors(self) -> dict[str, Tensor]:
+        """Return the live tensors that only an optimizer step changes; another thread may ask for them.
+
+        They hold their part of the state of a boundary until ``before_update`` is called.
+        """
+        learner = self._learner
+        return {
+            **referred(MODEL, learner.trainable),
+            **referred(OPTIMIZER, learner.optimizer_tensors),
+            **referred(AVERAGE, learner.average.tensors if learner.average else {}),
+        }
+
+    @property
+    def resting_count(self) -> int:
+        """How many ``resting_tensors`` there are, at little cost; others have another count."""
+        learner = self._learner
+        slots = sum(map(len, learner.optimizer.state.values()))
+        return len(learner.trainable) + slots + (len(learner.average.tensors) if learner.average else 0)
 
     def load_state_dict(self, state: TrainerState) -> None:
         """Put everything back; ``state`` is copied, and nothing is changed when it does not fit.
@@ -236,40 +277,36 @@ class ModelTrainer:
         self._torn = True
         self._micro_batch()
         # Counted only when all is done, so that a torn trainer still says which unit was the last whole one.
-        done = self._position + 1
-        if done == self._micro_batches or done % self._settings.accumulation == 0:
+        if self._plan.ends_step(self._position):
             self._optimizer_step()
-        if done == self._micro_batches:
+        if self._plan.ends_epoch(self._position):
             self._end_epoch()
         else:
-            self._position = done
+            self._position += 1
         self._torn = False
 
     def _begin_epoch(self) -> None:
         """What follows from the epoch alone."""
-        self._order = permutation(self._settings.seed, self._epoch, self._samples_count)
+        self._order = permutation(self._settings.seed, self._epoch, self._plan.samples)
+        self._learner.set_learning_rate(self._learning_rate())
 
     def _micro_batch(self) -> None:
-        size, device = self._settings.batch_size, self._settings.device
-        chosen = self._order[self._position * size : (self._position + 1) * size]
+        chosen = self._order[self._plan.slice_at(self._position)]
         inputs, targets = self._parts.data.batch("train", chosen)
         if self._parts.augment:
             inputs = self._parts.augment(inputs, sample_keys(self._settings.seed, self._epoch, chosen))
-        loss = self._learner.compute(inputs.to(device), targets.to(device))
+        loss = self._learner.compute(inputs, targets)
         value = loss.item()
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value} in {self._where()}")
-        self._learner.add_gradients(loss, self._accumulated())
+        self._learner.add_gradients(loss, self._plan.accumulated(self._position))
         self._running_loss += value * len(chosen)
-
-    def _accumulated(self) -> int:
-        """Micro-batches of the present optimizer step; the last one of an epoch may have fewer."""
-        size = self._settings.accumulation
-        return min(size, self._micro_batches - self._position // size * size)
 
     def _optimizer_step(self) -> None:
         try:
-            self._learner.update(self._learning_rate(), self.before_update)
+            if self._schedule.changes_in_epochs:
+                self._learner.set_learning_rate(self._learning_rate())
+            self._learner.update(self.before_update)
             # A gradient that is not finite shows in the next loss only, and a unit ends here.
             if self._settings.unit == "step" and not self._learner.checks_gradients:
                 self._learner.check_finite()
@@ -290,7 +327,7 @@ class ModelTrainer:
                 "epoch": self._epoch + 1,
                 "learning_rate": self._learning_rate(),
                 **self._learner.figures(),
-                "train_loss": self._running_loss / self._samples(self._micro_batches),
+                "train_loss": self._running_loss / self._plan.samples_before(self._plan.micro_batches),
                 "validation_loss": found.loss,
                 **{f"validation_{name}": value for name, value in found.metrics.items()},
             }
@@ -306,20 +343,21 @@ class ModelTrainer:
     def _evaluated_weights(self) -> dict[str, Tensor]:
         return copied("", {**self._learner.evaluated, **self._learner.buffers})
 
-    def _samples(self, micro_batches: int) -> int:
-        return min(micro_batches * self._settings.batch_size, self._samples_count)
-
     def _where(self) -> str:
-        return f"epoch {self._epoch + 1}, micro-batch {self._position + 1} of {self._micro_batches}"
+        return f"epoch {self._epoch + 1}, micro-batch {self._position + 1} of {self._plan.micro_batches}"
 
     def _refuse_torn(self) -> None:
         if self._torn:
             raise TornStateError
 
-    def _state(self, taken: Callable[[str, Mapping[str, Tensor]], dict[str, Tensor]]) -> TrainerState:
-        self._refuse_torn()
+    def _with_best(self) -> AbstractContextManager[None]:
+        if self.before_update:
+            self.before_update()  # tensors change places, and somebody may be reading them
+        return self._learner.substituted(self._best)
+
+    def _values(self) -> dict[str, Any]:
         learner = self._learner
-        values: dict[str, Any] = {
+        return {
             "epoch": self._epoch,
             "position": self._position,
             "running_loss": self._running_loss,
@@ -330,17 +368,6 @@ class ModelTrainer:
             "averaged_steps": learner.average.steps if learner.average else 0,
             "scaler": learner.scaler_state(),
         }
-        tensors = {
-            **taken(MODEL, learner.trainable),
-            **copied(MODEL, learner.buffers),
-            **taken(FROZEN, learner.frozen),
-            **taken(OPTIMIZER, learner.optimizer_tensors),
-            **copied(GRADIENT, learner.gradients),
-            **taken(AVERAGE, learner.average.tensors if learner.average else {}),
-            **taken(BEST, {} if _best_is_present(values) else self._best),
-            **referred(RANDOM, self._surroundings.random_tensors()),
-        }
-        return TrainerState(values, tensors)
 
     def _check(self, values: Mapping[str, Any], source: TensorSource) -> None:
         check_values(values)
