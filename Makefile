@@ -22,7 +22,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(DIS
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
 		-r requirements-dev.txt $(addprefix -e ./,$(DISTRIBUTIONS))
-	@$(BIN)/python -m milepost_backtester.engine.preparation
+	@$(BIN)/python -m milepost_backtester.strategies.preparation
 	@touch $(STAMP)
 
 install: $(STAMP) ## Make the virtual environment and install everything
@@ -68,8 +68,14 @@ $(BENCH_STAMP): $(STAMP) requirements-bench.txt
 bench: $(BENCH_STAMP) ## Print the figures (never a test: machines are noisy)
 	@$(BIN)/python -m tests.benchmarks.run
 
-compare: $(STAMP) .venv-compare/.installed ## Run the peers on the same bars (in an environment of their own) and compare
+compare: $(STAMP) .venv-compare/.installed .venv-compare-nautilus/.installed ## Run the peers on the same bars (in an environment of their own) and compare
 	@$(BIN)/python -m tests.comparison.compare
+
+.venv-compare-nautilus/.installed: tests/comparison/requirements-nautilus.txt
+	@test -x .venv-compare-nautilus/bin/python || $(PYTHON) -m venv .venv-compare-nautilus
+	@.venv-compare-nautilus/bin/python -m pip install --quiet --disable-pip-version-check -r $< || \
+		{ echo "nautilus_trader does not install here; it is left out"; rm -rf .venv-compare-nautilus/bin; }
+	@touch $@
 
 .venv-compare/.installed: tests/comparison/requirements.txt
 	@echo "Installing the peers into .venv-compare (a minute or two, once)"
@@ -82,7 +88,7 @@ docs: $(STAMP) ## Check that links and names in the docs exist
 
 pins: $(STAMP) ## Write the installed versions to constraints.txt
 	@{ echo "# Versions that were tested together. Regenerate with: make pins"; \
-		$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f; } > constraints.txt
+		$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -vixFf requirements-bench.txt | sort -f; } > constraints.txt
 
 format: $(STAMP) ## Format the code
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
