@@ -24,9 +24,10 @@ class Learner:
     def __init__(self, parts: TrainingParts, settings: TrainingSettings) -> None:
         self.model = parts.model.to(settings.device).train()
         self._loss = parts.loss.to(settings.device) if isinstance(parts.loss, nn.Module) else parts.loss
-        # Compiled is the way there only: names and tensors of the state are the model's own.
+        # Compiled is the way there only: names and tensors of the state are the model's own. Never for several
+        # shapes at once: which code a shape gets would depend on the shapes seen before it, and so on resumes.
         self._forward: Callable[[Tensor], Tensor] = (
-            torch.compile(self.model) if settings.compile else self.model
+            torch.compile(self.model, dynamic=False) if settings.compile else self.model
         )
         self._settings = settings
         self._is_plain = settings.device == "cpu" and settings.precision == "float32"
