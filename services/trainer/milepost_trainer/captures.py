@@ -19,15 +19,9 @@ from typing import Any, Protocol
 from milepost_runtime.clock import Clock
 from torch import Tensor
 
-from milepost_trainer.arena_sets import (
-    ArenaSet,
-    ArenaSets,
-    PartForms,
-    PartTensors,
-    size_of,
-)
+from milepost_trainer.arena_sets import ArenaSet, ArenaSets, PartForms, PartTensors, size_of
 from milepost_trainer.engine.state import TrainerState
-from milepost_trainer.state_parts import COPIED_PARTS, PartName, split, with_keys
+from milepost_trainer.state_parts import COPIED_PARTS, split, with_keys
 from milepost_trainer.tensor_files.layout import forms_of
 
 INLINE_BYTES_MAX = 2 * 1024 * 1024
@@ -45,7 +39,14 @@ class LiveTrainer(Protocol):
     @property
     def unit(self) -> int: ...  # noqa: D102 - as in ModelTrainer
 
+    @property
+    def resting_count(self) -> int: ...  # noqa: D102 - as in ModelTrainer
+
     def live_state(self) -> TrainerState: ...  # noqa: D102 - as in ModelTrainer
+
+    def changing_state(self) -> TrainerState: ...  # noqa: D102 - as in ModelTrainer
+
+    def resting_tensors(self) -> Mapping[str, Tensor]: ...  # noqa: D102 - as in ModelTrainer
 
 
 class Capture:
@@ -98,6 +99,10 @@ class Captures:
         self._newest: Capture | None = None
         self._taken_seconds = float("-inf")
         self._copy_seconds = 0.0
+        self._grown = False
+        self._forms: PartForms = {}
+        self._forms_count = -1
+        self._forms_bytes = 0
         self._live_files: list[threading.Event] = []
 
     @property
@@ -129,7 +134,9 @@ class Captures:
     def take_if_cheap(self) -> None:
         """Capture the boundary when that costs next to nothing: a failure has less to compute again then."""
         quiet_seconds = self._clock.monotonic_seconds() - self._taken_seconds
-        if quiet_seconds >= QUIET_FACTOR * self._copy_seconds:
+        # The first time for its memory, which has to be there when the first checkpoint is due.
+        if not self._grown or quiet_seconds >= QUIET_FACTOR * self._copy_seconds:
+            self._grown = True
             self.take()
 
     def live(self) -> TrainerState:
@@ -158,18 +165,25 @@ class Captures:
     def _boundary(self) -> "_Boundary":
         if self._newest is not None:
             self._newest.wait()
-        live = self._trainer.live_state()
-        parts = split(live.tensors)
-        copied: dict[PartName, Mapping[str, Tensor]] = {
-            part: parts.pop(part) for part in COPIED_PARTS if part in parts
-        }
-        forms: PartForms = {part: forms_of(tensors) for part, tensors in copied.items()}
-        return _Boundary(self._trainer.unit, live.values, loose=parts, copied=copied, forms=forms)
+        changing = self._trainer.changing_state()
+        loose = split(changing.tensors)
+        # Buffers are of the model's part, so they are copied once more, with its parameters.
+        copied: PartTensors = {part: loose.pop(part) for part in COPIED_PARTS if part in loose}
+        return _Boundary(self._trainer.unit, changing.values, loose, copied, self._forms_with(copied))
+
+    def _forms_with(self, copied: PartTensors) -> PartForms:
+        """Return the forms of all that is to be copied; looking at each tensor only when they are others."""
+        count = self._trainer.resting_count + sum(map(len, copied.values()))
+        if count != self._forms_count:
+            self._forms_count = count
+            self._forms = _forms_of(_joined(copied, self._trainer.resting_tensors()))
+            self._forms_bytes = size_of(self._forms)
+        return self._forms
 
     def _capture(self, boundary: "_Boundary", chosen: ArenaSet) -> Capture:
         capture = Capture(boundary.unit, boundary.values, boundary.loose, boundary.forms, chosen)
         self._taken_seconds = self._clock.monotonic_seconds()
-        if size_of(boundary.forms) <= INLINE_BYTES_MAX:
+        if self._forms_bytes <= INLINE_BYTES_MAX:
             self._copy(boundary, chosen)
         else:
             capture.copying = self._executor.submit(self._copy, boundary, chosen)
@@ -177,9 +191,12 @@ class Captures:
         return capture
 
     def _copy(self, boundary: "_Boundary", chosen: ArenaSet) -> None:
+        parts = _joined(boundary.copied, self._trainer.resting_tensors())
+        if _forms_of(parts) != boundary.forms:
+            raise RuntimeError("the optimizer has other tensors, but as many as before; they cannot be saved")
         chosen.prepare(boundary.forms)
         began_seconds = self._clock.monotonic_seconds()
-        chosen.copy_in(boundary.copied)
+        chosen.copy_in(parts)
         self._copy_seconds = self._clock.monotonic_seconds() - began_seconds
 
     def _newest_set(self) -> ArenaSet | None:
@@ -194,4 +211,17 @@ class _Boundary:
     values: Mapping[str, Any]
     loose: PartTensors
     copied: PartTensors
+    """What of the parts to be copied is no live memory."""
     forms: PartForms
+    """Of all that is to be copied."""
+
+
+def _joined(copied: PartTensors, resting: Mapping[str, Tensor]) -> PartTensors:
+    found = split(resting)
+    for part, tensors in copied.items():
+        found[part] = {**found.get(part, {}), **tensors}
+    return found
+
+
+def _forms_of(parts: PartTensors) -> PartForms:
+    return {part: forms_of(tensors) for part, tensors in parts.items()}

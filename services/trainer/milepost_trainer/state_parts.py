@@ -24,6 +24,10 @@ PREFIXES: Mapping[PartName, str] = {
 }
 """What the keys of a part begin with in the state, and do without in its file: equal weights are equal files."""
 
+PARTS_BY_PREFIX: Mapping[str, PartName] = {
+    prefix.removesuffix("."): part for part, prefix in PREFIXES.items() if prefix
+}
+
 COPIED_PARTS: tuple[PartName, ...] = ("model", "optimizer", "average")
 """What an optimizer step changes; the engine refers to it and copies all the rest."""
 
@@ -32,14 +36,13 @@ def split(tensors: Mapping[str, Tensor]) -> dict[PartName, dict[str, Tensor]]:
     """Sort the tensors of a state into parts, by the names in the parts' files; empty parts are left out."""
     found: dict[PartName, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        part = part_of(key)
-        found.setdefault(part, {})[key.removeprefix(PREFIXES[part])] = tensor
+        prefix, _, name = key.partition(".")
+        part = PARTS_BY_PREFIX.get(prefix)
+        if part is None:
+            found.setdefault("rest", {})[key] = tensor
+        else:
+            found.setdefault(part, {})[name] = tensor
     return found
-
-
-def part_of(key: str) -> PartName:
-    """Return the part that a tensor of the state belongs to."""
-    return next(part for part, prefix in PREFIXES.items() if key.startswith(prefix))
 
 
 def with_keys(part: PartName, entries: Mapping[str, EntryT]) -> dict[str, EntryT]:

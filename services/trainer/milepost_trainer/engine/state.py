@@ -93,15 +93,19 @@ def part_of(entries: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def referred(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors themselves under prefixed keys."""
-    return {f"{prefix}{name}": value.detach() for name, value in tensors.items()}
+    return {f"{prefix}{name}": _detached(value) for name, value in tensors.items()}
 
 
 def copied(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return real copies under prefixed keys."""
     return {
-        f"{prefix}{name}": value.detach().clone(memory_format=torch.contiguous_format)
+        f"{prefix}{name}": _detached(value).clone(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
     }
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    return tensor.detach() if tensor.requires_grad else tensor
 
 
 def problems_of(

@@ -49,7 +49,8 @@ class TensorArena:
 
     def fits(self, forms: Mapping[str, Form]) -> bool:
         """Say whether ``prepare`` has made place for tensors of these forms."""
-        return self._layout is not None and self._forms == forms
+        # The same object in most cases, which spares looking at every tensor.
+        return self._layout is not None and (self._forms is forms or self._forms == forms)
 
     def prepare(self, forms: Mapping[str, Form]) -> None:
         """Make place for tensors of these forms; nothing happens when it is there already."""
@@ -62,7 +63,7 @@ class TensorArena:
             self._memory = touched_pages(layout.size_bytes)
         self._memory[: layout.data_start] = layout.head
         self._tensors = _views(self._memory, layout)
-        self._layout, self._forms = layout, dict(forms)
+        self._layout, self._forms = layout, forms
 
     def copy_in(self, tensors: Mapping[str, Tensor]) -> None:
         """Copy tensors of the prepared forms, from whatever device; the interpreter is free meanwhile."""
