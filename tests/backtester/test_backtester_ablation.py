@@ -15,8 +15,10 @@ from milepost_backtester.engine.broker import Broker
 from milepost_backtester.engine.layouts import COUNT_PLACES, LOT, MONEY_PLACES, ORDER, STOP_LIMIT, TRAILING
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.engine.terms import Terms
+from milepost_backtester.engine.tiers import CompiledRun, PythonRun
+from milepost_backtester.strategies.ema_cross import EmaCross
 from milepost_backtester.strategies.sma_cross import SmaCross
-from milepost_contracts.specs.backtest import SmaCrossParameters
+from milepost_contracts.specs.strategies import EmaCrossParameters, SmaCrossParameters
 
 from tests.backtester.backtest_doubles import Borrower, Trader, Wanderer, digest_of, through_json
 from tests.support.bars import make_bars
@@ -59,7 +61,13 @@ def sma() -> SmaCross:
 
 
 def engine_with(strategy: Any, bars: Bars = BARS) -> BacktestingEngine:
-    return BacktestingEngine(bars, strategy, initial_cash=INITIAL_CASH, terms=TERMS)
+    tier = "compiled" if isinstance(strategy, EmaCross) else "python"
+    return BacktestingEngine(bars, strategy, initial_cash=INITIAL_CASH, terms=TERMS, tier=tier)
+
+
+def ema() -> EmaCross:
+    """Compiled."""
+    return EmaCross(EmaCrossParameters(fast=4, slow=11, quantity=7.0, allow_short=True))
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,7 @@ CASES: dict[str, Case] = {
     "margin_calls": Case(setting("margin_calls", 0), lambda state: state["margin_calls"] > 0, Borrower),
     "fills": Case(setting("fills", 0), lambda state: state["fills"] > 0),
     "trades": Case(setting("trades", 0), lambda state: state["trades"] > 0),
+    "strategy.memory": Case(in_strategy("memory", [0.0, 0.0]), has_position, ema),
     "strategy.seen": Case(in_strategy("seen", 0), has_position, sma),
     "strategy.closes": Case(in_strategy("closes", [0.0] * 8), has_position, sma),
 }
@@ -189,7 +198,7 @@ def cuts(make_strategy: Callable[[], Any]) -> tuple[str, list[tuple[State, Logs]
 
 @pytest.fixture(scope="module")
 def runs() -> dict[Callable[[], Any], tuple[str, list[tuple[State, Logs]]]]:
-    return {make: cuts(make) for make in (wanderer, trader, Borrower, sma)}
+    return {make: cuts(make) for make in (wanderer, trader, Borrower, sma, ema)}
 
 
 def finished(make_strategy: Callable[[], Any], state: State, logs: Logs) -> str:
@@ -246,7 +255,7 @@ def test_the_order_of_lots_changes_the_result(runs: Any) -> None:
 def test_the_page_the_cases_and_the_states_name_the_same_fields(runs: Any) -> None:
     """docs/state.md, this test and the states themselves agree on every field and every log."""
     actual: set[str] = set()
-    for make in (wanderer, trader, Borrower, sma):
+    for make in (wanderer, trader, Borrower, sma, ema):
         for state, _ in runs[make][1]:
             actual |= leaves(state)
     actual.discard("strategy.number")  # of the strategy that only this test has
@@ -258,16 +267,25 @@ def test_the_page_the_cases_and_the_states_name_the_same_fields(runs: Any) -> No
 ATTRIBUTES: dict[type, dict[str, str]] = {
     BacktestingEngine: {
         "_bars": "input",
-        "_strategy": "state: strategy",
+        "tier": "fingerprint",
+        "_tier_run": "its own attributes below",
         "_book": "its own attributes below",
         "_broker": "its own attributes below",
         "_bar": "filled anew for each bar",
-        "_rows": "cache of the input",
-        "_rows_next": "where that cache is",
-        "_rows_stop": "where that cache ends",
         "_bar_index": "state: bar_index",
         "_torn": "a torn engine gives no state",
     },
+    PythonRun: {
+        "_book": "the engine's",
+        "_bars": "input",
+        "_broker": "the engine's",
+        "_bar": "the engine's",
+        "_strategy": "state: strategy",
+        "_rows": "cache of the input",
+        "_rows_next": "where that cache is",
+        "_rows_stop": "where that cache ends",
+    },
+    CompiledRun: {"_book": "the engine's", "_rule": "memory is state: strategy.memory", "_arrays": "input"},
     Book: {
         "_bars": "input",
         "_rules": "fingerprint",
@@ -308,11 +326,14 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_slow": "parameter",
         "_long": "parameter",
         "_below": "parameter",
-        "_seen": "state: strategy.seen",
         "_closes": "state: strategy.closes",
-        "_exact": "follows from strategy.closes",
-        "_slow_sum": "follows from strategy.closes",
-        "_fast_sum": "follows from strategy.closes",
+        "_place": "state: strategy.seen",
+        "_rounds": "state: strategy.seen",
+        "_slow_sum": "decides only where it cannot be wrong",
+        "_fast_sum": "decides only where it cannot be wrong",
+        "_since_fresh": "when the sums are made anew",
+        "_peak": "how wrong the sums can be",
+        "_tolerance": "how wrong the sums can be",
     },
 }
 
@@ -325,14 +346,14 @@ def attributes_of(thing: Any) -> set[str]:
 def test_no_attribute_is_undeclared() -> None:
     """Whoever adds an attribute to the engine, its parts or the strategy must say here what becomes of it."""
     found: dict[type, set[str]] = {}
-    for strategy in (sma(), wanderer()):
+    for strategy in (sma(), wanderer(), ema()):
         engine = engine_with(strategy)
         for _ in range(100):
             engine.step()
             book = engine._book
-            for thing in (engine, book, book.now, engine.broker, engine.logs, strategy):
+            for thing in (engine, engine._tier_run, book, book.now, engine.broker, engine.logs, strategy):
                 found.setdefault(type(thing), set()).update(attributes_of(thing))
-    found.pop(Wanderer)
+    del found[Wanderer], found[EmaCross]  # in the compiled tier only its rule remembers
     assert found == {kind: set(names) for kind, names in ATTRIBUTES.items()}
 
 

@@ -1,12 +1,19 @@
 """Spec of a backtest: data, strategy, account."""
 
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from milepost_contracts.datasets import DatasetReference
 from milepost_contracts.ids import Token
 from milepost_contracts.model import ContractModel, JsonObject
+from milepost_contracts.specs.strategies import SmaCrossParameters
+
+__all__ = ["BacktestSpec", "SmaCrossParameters", "StrategySpec", "TermsSpec"]
+
+
+Amount: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate: TypeAlias = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
 class StrategySpec(ContractModel):
@@ -18,26 +25,36 @@ class StrategySpec(ContractModel):
     """Checked against the strategy's own schema."""
 
 
-class SmaCrossParameters(ContractModel):
-    """Long while the fast simple moving average of the close is above the slow one."""
+class TermsSpec(ContractModel):
+    """Costs and borrowing beside the commission rate. Rates are shares; the default costs nothing."""
 
-    fast: Annotated[int, Field(ge=1, le=100_000)] = 10
-    """Bars of the fast average."""
-    slow: Annotated[int, Field(ge=2, le=100_000, validate_default=True)] = 30
-    """Bars of the slow average."""
-    quantity: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
-    """Units of the instrument in a position."""
-    allow_short: bool = False
-    """Short, rather than flat, while the fast average is below the slow one."""
+    commission_fixed: Amount = 0.0
+    """For each fill."""
+    commission_per_unit: Amount = 0.0
+    commission_minimum: Amount = 0.0
+    """Least commission of a fill."""
+    slippage_fixed: Amount = 0.0
+    """How much worse than the market an order fills that takes it, in money."""
+    slippage_rate: Rate = 0.0
+    slippage_random_rate: Rate = 0.0
+    """The most of a random slippage, as a share of the price."""
+    slippage_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    spread: Amount = 0.0
+    """Between bid and ask; an order that takes the market pays half of it."""
+    leverage_max: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Most exposure, in equities; an order that would exceed it is refused on filling. None: no limit."""
+    maintenance_margin: Annotated[float, Field(ge=0, lt=1, validate_default=True)] = 0.0
+    """Least equity as a share of the exposure; below it everything is closed at the next open. 0: never."""
+    borrow_rate: Amount = 0.0
+    """What shorts cost: a share of their value, for each year."""
 
-    @field_validator("slow")
+    @field_validator("maintenance_margin")
     @classmethod
-    def _fast_is_faster(cls, slow: int, info: ValidationInfo) -> int:
-        """Check a field, not the whole: so it is named together with whatever else is wrong."""
-        fast = info.data.get("fast")
-        if fast is not None and fast >= slow:
-            raise ValueError(f"fast ({fast}) must be smaller than slow ({slow})")
-        return slow
+    def _can_be_held(cls, margin: float, info: ValidationInfo) -> float:
+        leverage = info.data.get("leverage_max")
+        if leverage is not None and margin * leverage > 1:
+            raise ValueError(f"maintenance_margin ({margin}) must be at most 1 / leverage_max ({leverage})")
+        return margin
 
 
 class BacktestSpec(ContractModel):
@@ -49,3 +66,6 @@ class BacktestSpec(ContractModel):
     """In the currency of the data."""
     commission_rate: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.001
     """Share of the traded value, paid on each fill; 0.001 is 0.1 %."""
+    terms: TermsSpec = TermsSpec()
+    tier: Literal["auto", "compiled", "wake", "python"] = "auto"
+    """How the strategy is called; the result is the same. ``auto``: the fastest way that it offers."""

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
+from typing import Any
 
 from milepost_contracts.messages import problems_of
 from milepost_contracts.model import JsonObject
@@ -21,6 +23,8 @@ from milepost_backtester.engine.backtesting_engine import (
     STATE_SCHEMA_VERSION,
     BacktestingEngine,
 )
+from milepost_backtester.engine.strategy import Tier
+from milepost_backtester.engine.terms import Terms
 from milepost_backtester.market_data import load_bars
 from milepost_backtester.results import RESULT_FILES, Run, write_results
 from milepost_backtester.segments import SegmentedLogs
@@ -118,9 +122,10 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
         bars,
         strategy_class(parameters),
         initial_cash=spec.initial_cash,
-        commission_rate=spec.commission_rate,
+        terms=terms_of(spec),
+        tier=spec.tier,
     )
-    fingerprint = fingerprint_of(spec, strategy_class, parameters, digest)
+    fingerprint = fingerprint_of(spec, strategy_class, parameters, digest, tier=engine.tier)
     instrument = spec.data.name or digest[:19]
     run = Run(
         title=f"{spec.strategy.name} on {instrument}",
@@ -132,8 +137,16 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
     return BacktestJob(engine, run, fingerprint=fingerprint)
 
 
+def terms_of(spec: BacktestSpec) -> Terms:
+    """Return the engine's terms of a spec."""
+    values: dict[str, Any] = spec.terms.model_dump()
+    if spec.terms.leverage_max is None:
+        values["leverage_max"] = inf
+    return Terms(commission_rate=spec.commission_rate, **values)
+
+
 def fingerprint_of(
-    spec: BacktestSpec, strategy: StrategyClass, parameters: BaseModel, data_digest: str
+    spec: BacktestSpec, strategy: StrategyClass, parameters: BaseModel, data_digest: str, *, tier: Tier
 ) -> dict[str, str]:
     """Return what must be equal for a resumed run to be exact.
 
@@ -149,7 +162,8 @@ def fingerprint_of(
         "parameters": digest_of_bytes(canonical_json(parameters.model_dump(mode="json"))),
         "data": data_digest,
         "initial_cash": repr(spec.initial_cash),
-        "commission_rate": repr(spec.commission_rate),
+        **{name: repr(value) for name, value in asdict(terms_of(spec)).items()},
+        "tier": tier,
         **environment_entries({name: version(name) for name in FILE_WRITERS}),
     }
 

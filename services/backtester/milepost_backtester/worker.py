@@ -39,7 +39,7 @@ class BacktestKind:
     def warm_up(self) -> None:
         """Import arrays, files and strategies and have the rules compiled ahead of the first operation."""
         import_module("milepost_backtester.job")
-        import_module("milepost_backtester.engine.preparation").prepare_rules()
+        import_module("milepost_backtester.strategies.preparation").prepare_rules()
         parameter_schemas()
 
     def create_job(self, context: JobContext) -> Job:

@@ -9,19 +9,28 @@ Where ``advance`` stops changes nothing in the results.
 """
 
 import marshal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
-from milepost_backtester.engine.bars import CHUNK_BARS, Bar, BarRow, Bars, Floats, Integers, rows_of
+from milepost_backtester.engine.bars import Bar, Bars, Floats, Integers
 from milepost_backtester.engine.book import COUNTED, Book, Outcome
 from milepost_backtester.engine.broker import Broker
 from milepost_backtester.engine.errors import StateError, TornBarError
-from milepost_backtester.engine.records import Fill, Logs, Order, RoundTrip, State, fills_of, round_trips_of
-from milepost_backtester.engine.strategy import Strategy
+from milepost_backtester.engine.records import (
+    Fill,
+    Logs,
+    Order,
+    RoundTrip,
+    State,
+    fills_of,
+    orders_of,
+    round_trips_of,
+)
+from milepost_backtester.engine.strategy import CompiledStrategy, Strategy, Tier, WakingStrategy, fastest_tier
 from milepost_backtester.engine.terms import Terms
+from milepost_backtester.engine.tiers import CompiledRun, PythonRun, TierRun, WakeRun
 
 ENGINE_VERSION = "2"
 """Raised with every change that can change a result."""
@@ -54,19 +63,24 @@ class BacktestingEngine:
         initial_cash: float = 100_000.0,
         commission_rate: float = 0.0,
         terms: Terms | None = None,
+        tier: Tier | Literal["auto"] = "auto",
     ) -> None:
-        """``terms`` says more about costs and borrowing than ``commission_rate``, which stands alone."""
+        """``terms`` says more about costs and borrowing than ``commission_rate``, which stands alone.
+
+        ``tier``: how the strategy is called; ``auto`` is the fastest way that it offers.
+        """
         if not (isfinite(initial_cash) and initial_cash > 0):
             raise ValueError(f"initial_cash must be a positive number, not {initial_cash!r}")
         if terms is not None and commission_rate:
             raise ValueError("commission_rate must be in the terms when there are some")
         self._bars = bars
-        self._strategy = strategy
         self._book = Book(bars, terms or Terms(commission_rate=commission_rate), initial_cash)
         self._bar = Bar()
+        self._bar.index = -1
         self._broker = Broker(self._book, self._bar)
-        self._rows: Iterator[BarRow] = iter(())
-        self._rows_next = self._rows_stop = 0
+        self.tier: Tier = fastest_tier(strategy) if tier == "auto" else tier
+        """How the strategy is called."""
+        self._tier_run = self._run_of(strategy, self.tier)
         self._bar_index = 0
         self._torn = False
 
@@ -119,7 +133,7 @@ class BacktestingEngine:
     @property
     def waiting(self) -> tuple[Order, ...]:
         """Orders that have not filled; at the end, those that never will."""
-        return self._broker.waiting
+        return orders_of(self._book.waiting)
 
     def step(self) -> None:
         """Do the next bar; nothing when all are done."""
@@ -135,7 +149,9 @@ class BacktestingEngine:
             raise TornBarError(f"after bar {self._bar_index}")
         stop = len(self._bars) if until is None else min(until, len(self._bars))
         try:
-            self._run(stop)
+            self._tier_run.run(stop)
+            self._bar_index = stop
+            self._broker.refresh()
         except BaseException:
             self._torn = True
             self._bar_index = self._bar.index
@@ -153,7 +169,7 @@ class BacktestingEngine:
         return {
             "bar_index": self._bar_index,
             **self._book.state_dict(),
-            "strategy": _copied(self._strategy.state_dict()),
+            "strategy": _copied(self._tier_run.state_dict()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], logs: Logs | None = None) -> None:
@@ -170,82 +186,22 @@ class BacktestingEngine:
             raise StateError(f"bar_index {bar_index} of {len(self._bars)} bars")
         self._book.load_state_dict(state, self._book.logs(bar_index) if logs is None else logs, bar_index)
         self._broker.forget()
-        self._strategy.load_state_dict(_copied(state["strategy"]))
-        self._rows_next = self._rows_stop = 0
+        self._tier_run.load_state_dict(_copied(state["strategy"]))
         self._bar_index = bar_index
         self._torn = False
 
-    def _run(self, stop: int) -> None:
-        """Let the strategy decide on bars and the book do what follows, as rarely as it can.
-
-        While nothing waits, decisions run ahead and the marks follow later, all at once.
-        """
-        book, broker = self._book, self._broker
-        index = self._bar_index
-        while index < stop:
-            if broker.acts_next:
-                broker.acts_next = False
-                book.run_to(index + 1)
-                broker.refresh()
-                index = self._decide(index, index + 1)
-            elif book.is_calm:
-                index = self._decide(index, stop)
-            else:
-                index = self._decide_beside_orders(index, stop)
-            broker.hand_over()
-        book.run_to(stop)
-        self._bar_index = stop
-
-    def _decide_beside_orders(self, index: int, stop: int) -> int:
-        """Let the strategy decide up to the next bar at which something fills, expires or is called."""
-        book, broker = self._book, self._broker
-        book.run_to(index)
-        event = book.ahead(stop)
-        quiet = stop if event is None else event
-        if index < quiet:
-            broker.refresh(marks=book.charges)
-            index = self._decide(index, quiet)
-        if broker.decided or broker.cancelled:
-            book.run_to(index)
-            broker.hand_over()
-            broker.refresh()
-            return index
-        book.adopt()
-        broker.refresh()
-        return index if event is None else self._decide(event, event + 1)
-
-    def _decide(self, start: int, stop: int) -> int:
-        """Show bars to the strategy until it orders or cancels; return the bar after the last one.
-
-        The hot loop: one bar object, rows converted in chunks, the rows go on where the last call ended.
-        """
-        bar, broker, on_bar = self._bar, self._broker, self._strategy.on_bar
-        decided, cancelled = broker.decided, broker.cancelled
-        while start < stop:
-            rows = self._rows_at(start)
-            part = min(stop, self._rows_stop) - start
-            for (
-                bar.index,
-                bar.timestamp,
-                bar.open,
-                bar.high,
-                bar.low,
-                bar.close,
-                bar.volume,
-            ) in islice(rows, part):
-                on_bar(bar, broker)
-                if decided or cancelled:
-                    self._rows_next = bar.index + 1
-                    return self._rows_next
-            start = self._rows_next = start + part
-        return stop
-
-    def _rows_at(self, start: int) -> Iterator[BarRow]:
-        if start != self._rows_next or start >= self._rows_stop:
-            self._rows_stop = min(start + CHUNK_BARS, len(self._bars))
-            self._rows = rows_of(self._bars, start, self._rows_stop)
-            self._rows_next = start
-        return self._rows
+    def _run_of(self, strategy: Strategy, tier: Tier) -> TierRun:
+        match tier:
+            case "compiled" if isinstance(strategy, CompiledStrategy):
+                return CompiledRun(self._book, self._bars, strategy.compiled_rule())
+            case "wake" if isinstance(strategy, WakingStrategy):
+                return WakeRun(self._book, self._bars, self._broker, self._bar, strategy, strategy)
+            case "python":
+                return PythonRun(self._book, self._bars, self._broker, self._bar, strategy)
+            case _:
+                raise ValueError(
+                    f"tier: the strategy offers no {tier!r}; the fastest is {fastest_tier(strategy)!r}"
+                )
 
 
 def _copied(state: Mapping[str, Any]) -> State:

@@ -14,6 +14,7 @@ from milepost_backtester.engine import kernel
 from milepost_backtester.engine.bars import Bars, Floats, Integers
 from milepost_backtester.engine.errors import StateError
 from milepost_backtester.engine.layouts import (
+    AT_EVENT,
     BORROW_COST,
     CASH,
     COUNT_PLACES,
@@ -26,17 +27,20 @@ from milepost_backtester.engine.layouts import (
     LOTS,
     MARGIN_CALLS,
     MONEY_PLACES,
+    NEVER,
     NEXT_ORDER_ID,
     ORDER,
     ORDERS,
     REFUSED,
     TRADE,
     TRADES,
+    WHEN_WANTED,
     BarArrays,
     Table,
 )
 from milepost_backtester.engine.records import Logs, State, rows_as_states, states_as_rows
 from milepost_backtester.engine.terms import Terms
+from milepost_backtester.engine.waking import ALWAYS_ASLEEP, WakeWhen
 
 ROWS_FIRST = 64
 NO_WISHES: Floats = np.empty((1, 0))
@@ -154,13 +158,18 @@ class Book:
     def run_to(self, stop: int) -> None:
         """Do bars for good until ``stop`` of them are done."""
         if self.done < stop:
-            self._run(self.now, stop, NO_WISHES, at_event=False)
+            self._run(self.now, stop, NO_WISHES, NEVER)
             self.done = stop
 
     def pursue_to(self, stop: int, wishes: Floats) -> None:
         """The same, ordering at each close what leads to the positions wanted: (symbols, bars to do)."""
-        self._run(self.now, stop, wishes, at_event=False)
+        self._run(self.now, stop, wishes, NEVER)
         self.done = stop
+
+    def run_until_wanted(self, stop: int, when: WakeWhen) -> bool:
+        """Do bars for good until one wakes the strategy; say whether one did."""
+        self.done, reason = self._run(self.now, stop, NO_WISHES, WHEN_WANTED, when)
+        return reason == EVENT
 
     def ahead(self, stop: int) -> int | None:
         """Do bars on copies until one changes more than marks; return it, None when all are quiet.
@@ -168,7 +177,7 @@ class Book:
         The marks of the quiet bars before it are valid as long as nobody orders.
         """
         self._other.take(self.now)
-        self._ahead, reason = self._run(self._other, stop, NO_WISHES, at_event=True)
+        self._ahead, reason = self._run(self._other, stop, NO_WISHES, AT_EVENT)
         return self._ahead - 1 if reason == EVENT else None
 
     def adopt(self) -> None:
@@ -244,13 +253,17 @@ class Book:
         self.trades = _with_room(logs.trades[:trades])
         self.done = bars
 
-    def _run(self, tables: Tables, stop: int, wishes: Floats, *, at_event: bool) -> tuple[int, int]:
+    def _run(
+        self, tables: Tables, stop: int, wishes: Floats, returns: int, when: WakeWhen = ALWAYS_ASLEEP
+    ) -> tuple[int, int]:
         start = first = self.done
         while True:
             start, reason = kernel.run(
                 start,
                 stop,
-                at_event,
+                returns,
+                when.prices,
+                when.counts,
                 self._bars.timestamp,
                 self._bars.open,
                 self._bars.high,

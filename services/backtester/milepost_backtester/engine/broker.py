@@ -148,6 +148,7 @@ class Broker:
         self.decided.clear()
         self.cancelled.clear()
         self._links.clear()
+        self._bar.index = self._book.done - 1
         self.acts_next = bool((self._book.waiting["kind"] == MARKET).any())
         self.refresh()
 

@@ -13,6 +13,7 @@ from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.compiled import compiled
 from milepost_backtester.engine.decisions import pursue
 from milepost_backtester.engine.layouts import (
+    AT_EVENT,
     CASH,
     DONE,
     EVENT,
@@ -21,6 +22,12 @@ from milepost_backtester.engine.layouts import (
     LOTS,
     ORDERS,
     TRADES,
+    WAKE_ABOVE,
+    WAKE_AT,
+    WAKE_BELOW,
+    WAKE_EVERY,
+    WAKE_ON_CHANGE,
+    WHEN_WANTED,
     Account,
     BarArrays,
     Table,
@@ -31,10 +38,33 @@ from milepost_backtester.engine.matching import match_bar
 
 
 @compiled
+def wakes(
+    bar: int,
+    changed: bool,
+    high: float,
+    low: float,
+    timestamp: int,
+    wake_prices: Floats,
+    wake_counts: Integers,
+) -> bool:
+    """Say whether a strategy wants to see this bar."""
+    every, at = wake_counts[WAKE_EVERY], wake_counts[WAKE_AT]
+    return bool(
+        high >= wake_prices[WAKE_ABOVE]
+        or low <= wake_prices[WAKE_BELOW]
+        or (changed and wake_counts[WAKE_ON_CHANGE] == 1)
+        or (every > 0 and (bar + 1) % every == 0)
+        or (at > 0 and timestamp >= at)
+    )
+
+
+@compiled
 def run(
     start: int,
     stop: int,
-    at_event: bool,
+    returns: int,
+    wake_prices: Floats,
+    wake_counts: Integers,
     timestamp: Integers,
     open_price: Floats,
     high: Floats,
@@ -57,8 +87,9 @@ def run(
     """Do bars from ``start`` to before ``stop``; return how many bars are done and why it returned.
 
     ``wanted``: positions wanted at the close of each bar from ``wanted_start`` on, (symbols, bars); not a number
-    for no wish; no columns when the decisions are made elsewhere. ``at_event``: return after the first bar that
-    changed more than marks and excursions. Marks: (bars,), positions (symbols, bars).
+    for no wish; no columns when the decisions are made elsewhere. ``returns``: ``AT_EVENT`` after the first bar
+    that changed more than marks and excursions, ``WHEN_WANTED`` after the first one that wakes the strategy.
+    Marks: (bars,), positions (symbols, bars).
     """
     # Handing arrays on costs more than a quiet bar does, so those bars call nothing.
     bars = BarArrays(timestamp, open_price, high, low, close)
@@ -97,6 +128,10 @@ def run(
                 wish = wanted[symbol, bar - wanted_start]
                 if not np.isnan(wish) and (counts[ORDERS] > 0 or wish != position[symbol]):
                     pursue(account, bar, symbol, wish)
-        if at_event and changed:
+        if returns == AT_EVENT and changed:
+            return bar + 1, EVENT
+        if returns == WHEN_WANTED and wakes(
+            bar, changed, high[0, bar], low[0, bar], timestamp[bar], wake_prices, wake_counts
+        ):
             return bar + 1, EVENT
     return stop, DONE

@@ -39,6 +39,15 @@ EXPIRED = 6
 MARGIN_CALLS = 7
 COUNT_PLACES = 8
 
+# When the kernel returns before the end, apart from ``GROW``.
+NEVER = 0
+AT_EVENT = 1
+WHEN_WANTED = 2
+
+# Places in the prices and counts of what wakes a strategy.
+WAKE_ABOVE, WAKE_BELOW = 0, 1
+WAKE_EVERY, WAKE_ON_CHANGE, WAKE_AT = 0, 1, 2
+
 # Why the kernel returned.
 DONE = 0
 GROW = 1

@@ -1,5 +1,7 @@
 """Borrowing: how much may be held, what shorts cost, and when positions are closed by force."""
 
+from math import inf
+
 from milepost_backtester.engine.compiled import compiled
 from milepost_backtester.engine.layouts import (
     BORROW_COST,
@@ -59,7 +61,7 @@ def exceeds_leverage(
     commission: the order's symbol at the price of the fill, others at the bar's open.
     """
     held = account.position[order.symbol]
-    if abs(held + quantity) <= abs(held):
+    if rules[0].leverage_max == inf or abs(held + quantity) <= abs(held):
         return False
     equity = account.money[CASH] - commission
     exposure = 0.0

@@ -1,10 +1,16 @@
-"""What a strategy is: the protocol that a team implements."""
+"""What a strategy is: the protocols that a team implements."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
-from milepost_backtester.engine.bars import Bar
+from milepost_backtester.engine.bars import Bar, Floats
 from milepost_backtester.engine.broker import Broker
+from milepost_backtester.engine.waking import WakeWhen
+
+Tier: TypeAlias = Literal["compiled", "wake", "python"]
+Signals: TypeAlias = Callable[..., None]
+"""``(start, stop, timestamp, open, high, low, close, volume, parameters, memory, wanted)``."""
 
 
 class Strategy(Protocol):
@@ -15,7 +21,7 @@ class Strategy(Protocol):
     """
 
     def on_bar(self, bar: Bar, broker: Broker) -> None:
-        """Look at the bar that just ended and give orders for the next open."""
+        """Look at the bar that just ended and give orders for the next one."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -25,3 +31,60 @@ class Strategy(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put a state back."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledRule:
+    """The same decisions as wanted positions, made by a compiled function for many bars at once."""
+
+    signals: Signals
+    """Fills ``wanted[symbol, bar - start]`` for bars from ``start`` to before ``stop``.
+
+    That is the position wanted at the bar's close, not a number for no wish. Prices and volume are (symbols, bars)
+    of the whole run; bars after the one that is decided on must not be looked at. Where calls begin and end must
+    change nothing.
+    """
+    parameters: Floats
+    memory: Floats
+    """Everything else that the decisions depend on; changed in place, part of the state. Finite numbers."""
+
+
+@runtime_checkable
+class CompiledStrategy(Protocol):
+    """A strategy that can be compiled as well; ``on_bar`` must decide the same."""
+
+    def compiled_rule(self) -> CompiledRule:
+        """Return the rule in its first state."""
+        ...
+
+
+@runtime_checkable
+class WakingStrategy(Protocol):
+    """A strategy that need not see every bar; at those it does not ask for, ``on_bar`` would do nothing."""
+
+    def wake_when(self) -> WakeWhen:
+        """Say when to call ``on_bar`` next; asked before the first bar and after each call.
+
+        Must follow from the strategy's state.
+        """
+        ...
+
+
+def fastest_tier(strategy: object) -> Tier:
+    """Return the fastest way that a strategy offers and that stands for its ``on_bar``.
+
+    What a class inherits does not count when it has an ``on_bar`` of its own.
+    """
+    for tier, kind, method in (
+        ("compiled", CompiledStrategy, "compiled_rule"),
+        ("wake", WakingStrategy, "wake_when"),
+    ):
+        if isinstance(strategy, kind) and _owner(strategy, method) <= _owner(strategy, "on_bar"):
+            return cast("Tier", tier)
+    return "python"
+
+
+def _owner(strategy: object, method: str) -> int:
+    """Return how far up the strategy's classes a method is defined."""
+    classes = type(strategy).__mro__
+    return next((place for place, part in enumerate(classes) if method in vars(part)), len(classes))

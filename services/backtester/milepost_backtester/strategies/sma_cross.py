@@ -1,31 +1,33 @@
 """Crossing of two simple moving averages, as a level rule: the target position follows from each bar anew."""
 
 from collections.abc import Mapping
-from math import frexp
+from fractions import Fraction
+from math import fsum
 from typing import TYPE_CHECKING, Any
 
-from milepost_contracts.specs.backtest import SmaCrossParameters
+from milepost_contracts.specs.strategies import SmaCrossParameters
 
 if TYPE_CHECKING:
     from milepost_backtester.engine.bars import Bar
     from milepost_backtester.engine.broker import Broker
+    from milepost_backtester.engine.strategy import CompiledRule
 
-MANTISSA = 2.0**53
-EXPONENT_LEAST = 1073
-"""``frexp`` of the smallest positive double gives the exponent -1073."""
+ROUNDING = 2.0**-50
+"""Eight times the relative error of one operation."""
+FRESH_BARS = 1024
+"""Sums are made anew at the end of the first window after so many bars."""
 
 
 class SmaCross:
     """Long while the fast average of the close is above the slow one; below it flat, or short if allowed.
 
-    The averages are compared exactly: every double is a whole multiple of 2**-1074, so the window sums are kept
-    as integers, which neither round nor drift. A running sum of floats would change decisions (1 052 in a million
-    bars with two-decimal prices); a fresh sum costs more and rounds as well, and Python 3.12 rounds it otherwise
-    than 3.11. This costs the same for every window. Before ``slow`` bars are seen there are no orders. Equal
-    averages mean flat.
+    The averages are compared exactly. Running sums drift (they would change 1 052 decisions in a million bars with
+    two-decimal prices), so they decide only where their difference is larger than any error they can have by now;
+    where it is not, the windows are summed without rounding. Before ``slow`` bars are seen there are no orders.
+    Equal averages mean flat.
     """
 
-    VERSION = "1"
+    VERSION = "2"
     """Raised with every change that can change a decision."""
     Parameters = SmaCrossParameters
 
@@ -35,54 +37,88 @@ class SmaCross:
         self._slow = parameters.slow
         self._long = parameters.quantity
         self._below = -parameters.quantity if parameters.allow_short else 0.0
-        self._seen = 0
         self._closes: list[float] = [0.0] * parameters.slow
-        self._exact: list[int] = [0] * parameters.slow
-        self._fast_sum = 0
-        self._slow_sum = 0
+        """The last close of each place in the slow window."""
+        self._place = 0
+        self._rounds = 0
+        """How often the window was filled."""
+        self._sum_again()
 
     def on_bar(self, bar: "Bar", broker: "Broker") -> None:
         """Order what the averages ask for."""
-        seen, slow, exact = self._seen, self._slow, self._exact
-        place = seen % slow
+        place, closes = self._place, self._closes
         close = bar.close
-        mantissa, exponent = frexp(close)
-        entering = int(mantissa * MANTISSA) << (exponent + EXPONENT_LEAST)
-        self._slow_sum = slow_sum = self._slow_sum + entering - exact[place]
-        self._fast_sum = fast_sum = self._fast_sum + entering - exact[(seen - self._fast) % slow]
-        exact[place] = entering
-        self._closes[place] = close
-        self._seen = seen = seen + 1
-        if seen < slow:
+        # A negative place counts from the end, as it must.
+        self._fast_sum = fast_sum = self._fast_sum + (close - closes[place - self._fast])
+        self._slow_sum = slow_sum = self._slow_sum + (close - closes[place])
+        closes[place] = close
+        place += 1
+        if place == self._slow:
+            place = self._place = 0
+            self._end_round()
+            fast_sum, slow_sum = self._fast_sum, self._slow_sum
+        self._place = place
+        if slow_sum > self._peak:
+            self._raise_tolerance(slow_sum)
+        if not self._rounds:
             return
-        # fast_sum / fast against slow_sum / slow, without dividing
-        fast_level, slow_level = fast_sum * slow, slow_sum * self._fast
-        if fast_level > slow_level:
+        difference = fast_sum * self._slow - slow_sum * self._fast
+        if difference > self._tolerance:
             wanted = self._long
-        elif fast_level < slow_level:
+        elif difference < -self._tolerance:
             wanted = self._below
         else:
-            wanted = 0.0
+            wanted = self._exact_wish()
         # Every order of the bar before has filled by now.
         if wanted != broker.position:
             broker.target(wanted)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the closes of the slow window, oldest first, and how many bars were seen."""
-        start = self._seen % self._slow
-        return {"seen": self._seen, "closes": self._closes[start:] + self._closes[:start]}
+        return {"seen": self._rounds * self._slow + self._place, "closes": self._window()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put the window back; the exact sums follow from it, whatever the order of addition."""
-        self._seen = state["seen"]
+        """Put the window back; what the sums decide follows from it, whatever their last bits."""
+        self._rounds, self._place = divmod(state["seen"], self._slow)
         closes: list[float] = state["closes"]
-        start = self._seen % self._slow
-        self._closes = closes[self._slow - start :] + closes[: self._slow - start]
-        self._exact = [_exact(close) for close in self._closes]
-        self._slow_sum = sum(self._exact)
-        self._fast_sum = sum(_exact(close) for close in closes[self._slow - self._fast :])
+        start = self._slow - self._place
+        self._closes = closes[start:] + closes[:start]
+        self._sum_again()
 
+    def compiled_rule(self) -> "CompiledRule":
+        """Return the same rule, compiled."""
+        from milepost_backtester.strategies.compiled_rules import rule_of  # noqa: PLC0415 - hosts load no arrays
 
-def _exact(value: float) -> int:
-    mantissa, exponent = frexp(value)
-    return int(mantissa * MANTISSA) << (exponent + EXPONENT_LEAST)
+        return rule_of("sma_cross", self._fast, self._slow, self._long, self._below)
+
+    def _window(self) -> list[float]:
+        """Return the closes of the slow window, oldest first."""
+        return self._closes[self._place :] + self._closes[: self._place]
+
+    def _end_round(self) -> None:
+        self._rounds += 1
+        self._since_fresh += self._slow
+        if self._since_fresh >= FRESH_BARS:
+            self._sum_again()
+
+    def _sum_again(self) -> None:
+        closes = self._window()
+        self._slow_sum = fsum(closes)
+        self._fast_sum = fsum(closes[self._slow - self._fast :])
+        self._since_fresh = 0
+        self._raise_tolerance(self._slow_sum)
+
+    def _raise_tolerance(self, peak: float) -> None:
+        """No sum since the last fresh one was larger than ``peak``, so no rounding either than its share of it."""
+        steps = max(FRESH_BARS, self._slow) + 2 * self._slow
+        self._peak = peak
+        self._tolerance = ROUNDING * (self._fast + self._slow) * steps * peak
+
+    def _exact_wish(self) -> float:
+        # The window ends with this bar: its place is the last one written.
+        closes = self._window()
+        slow_sum = sum(map(Fraction, closes))
+        fast_sum = sum(map(Fraction, closes[self._slow - self._fast :]))
+        if fast_sum * self._slow > slow_sum * self._fast:
+            return self._long
+        return self._below if fast_sum * self._slow < slow_sum * self._fast else 0.0

@@ -1,0 +1,82 @@
+"""Parameters of the strategies that ship with the backtester."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from milepost_contracts.model import ContractModel
+
+Units: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Window: TypeAlias = Annotated[int, Field(ge=2, le=100_000)]
+
+
+def _check_faster(slow: int, info: ValidationInfo) -> int:
+    """Check a field, not the whole: so it is named together with whatever else is wrong."""
+    fast = info.data.get("fast")
+    if fast is not None and fast >= slow:
+        raise ValueError(f"fast ({fast}) must be smaller than slow ({slow})")
+    return slow
+
+
+class SmaCrossParameters(ContractModel):
+    """Long while the fast simple moving average of the close is above the slow one."""
+
+    fast: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """Bars of the fast average."""
+    slow: Annotated[int, Field(ge=2, le=100_000, validate_default=True)] = 30
+    """Bars of the slow average."""
+    quantity: Units = 100.0
+    """Units of the instrument in a position."""
+    allow_short: bool = False
+    """Short, rather than flat, while the fast average is below the slow one."""
+
+    _fast_is_faster = field_validator("slow")(_check_faster)
+
+
+class EmaCrossParameters(SmaCrossParameters):
+    """Long while the fast exponential moving average of the close is above the slow one.
+
+    An average of n bars has the weight 2 / (n + 1) and starts at the first close.
+    """
+
+
+class RsiReversionParameters(ContractModel):
+    """Long from the relative strength index (Wilder) falling below ``enter`` to its rising above ``leave``."""
+
+    period: Window = 14
+    enter: Annotated[float, Field(gt=0, lt=100)] = 30.0
+    leave: Annotated[float, Field(gt=0, lt=100, validate_default=True)] = 50.0
+    quantity: Units = 100.0
+
+    @field_validator("leave")
+    @classmethod
+    def _leave_is_above(cls, leave: float, info: ValidationInfo) -> float:
+        enter = info.data.get("enter")
+        if enter is not None and enter >= leave:
+            raise ValueError(f"enter ({enter}) must be smaller than leave ({leave})")
+        return leave
+
+
+class DonchianBreakoutParameters(ContractModel):
+    """Long from a close above the highest high of ``enter`` bars to one below the lowest low of ``leave`` bars."""
+
+    enter: Window = 20
+    leave: Window = 10
+    quantity: Units = 100.0
+    allow_short: bool = False
+    """The same downwards: short from a close below the lowest low of ``enter`` bars."""
+
+
+class BollingerParameters(ContractModel):
+    """Long from a close below the lower band to one at or above the average."""
+
+    window: Window = 20
+    deviations: Annotated[float, Field(gt=0, le=10)] = 2.0
+    """Distance of the bands from the average, in population standard deviations of the close."""
+    quantity: Units = 100.0
+
+
+class BuyAndHoldParameters(ContractModel):
+    """Buy at the second bar's open and keep."""
+
+    quantity: Units = 100.0

@@ -1,0 +1,28 @@
+"""Have everything compiled before it is needed: a minute once for an installation, then a read from the disk."""
+
+from typing import Any
+
+import numpy as np
+
+from milepost_backtester.engine.backtesting_engine import BacktestingEngine
+from milepost_backtester.engine.bars import Bars
+from milepost_backtester.strategies.bollinger import Bollinger
+from milepost_backtester.strategies.buy_and_hold import BuyAndHold
+from milepost_backtester.strategies.donchian_breakout import DonchianBreakout
+from milepost_backtester.strategies.ema_cross import EmaCross
+from milepost_backtester.strategies.rsi_reversion import RsiReversion
+from milepost_backtester.strategies.sma_cross import SmaCross
+
+LIBRARY: tuple[Any, ...] = (SmaCross, EmaCross, RsiReversion, DonchianBreakout, Bollinger, BuyAndHold)
+
+
+def prepare_rules() -> None:
+    """Compile the engine's rules and those of the library, or load them."""
+    price = np.ones(2)
+    bars = Bars(np.arange(2), price, price, price, price, price)
+    for strategy in LIBRARY:
+        BacktestingEngine(bars, strategy(strategy.Parameters()), tier="compiled").advance()
+
+
+if __name__ == "__main__":
+    prepare_rules()
