@@ -87,7 +87,8 @@ async def test_a_training_that_stops_early_is_complete(harness: Harness) -> None
 async def test_a_diverging_training_fails_with_the_last_good_unit_saved(harness: Harness) -> None:
     """The operation fails with the engine's words and a checkpoint of the last whole step."""
     optimizer = {"name": "sgd", "learning_rate": 30.0, "momentum": 0.9}
-    operation_id = await harness.start("training", spec(label="return", optimizer=optimizer, checkpoint={"unit": "step"}))
+    content = spec(label="return", optimizer=optimizer, checkpoint={"unit": "step"})
+    operation_id = await harness.start("training", content)
     failed = await harness.end(operation_id)
     assert isinstance(failed, Failed)
     assert "The training diverged: a value is not finite" in failed.failure.message
