@@ -250,7 +250,7 @@ def test_error_while_saving_a_failure_does_not_hide_the_first():
 
 @pytest.mark.parametrize(("ending", "saved"), [(KeyboardInterrupt, []), (SystemExit, [(0, FAILURE)])])
 def test_interruption_is_no_failure_but_leaving_is_one(ending, saved):
-    """Being interrupted from outside saves nothing; a job that exits by itself has failed, and its state is kept."""
+    """Being interrupted from outside saves nothing; a job that exits by itself has failed and is saved."""
     rig = Rig()
 
     def interrupt(unit: int) -> None:

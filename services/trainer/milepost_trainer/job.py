@@ -59,7 +59,9 @@ class TrainingJob:
         try:
             self._trainer.restore(values, source)
         except StateMismatchError as error:
-            raise CheckpointDamagedError(error.detail) from error
+            changed = source.changed_files()
+            words = [error.detail, *(f"{problem.field}: {problem.message}" for problem in changed)]
+            raise CheckpointDamagedError("; ".join(words), changed) from error
         if self._trainer.unit != checkpoint.unit:
             raise CheckpointDamagedError(f"the state is of unit {self._trainer.unit}, not {checkpoint.unit}")
         source.remember_in(self._kept, values)

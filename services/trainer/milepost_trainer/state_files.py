@@ -11,7 +11,7 @@ from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.failures import Problem
 from milepost_contracts.model import JsonObject
 from milepost_runtime.checkpoints.data import STATE_FILE, FileWriter, LoadedCheckpoint
-from milepost_runtime.digests import FileDigest
+from milepost_runtime.digests import FileDigest, measure_file
 from milepost_runtime.errors import CheckpointDamagedError
 from torch import Tensor
 
@@ -171,6 +171,14 @@ class CheckpointTensors:
                 raise _damaged(reference, str(error)) from error
             if measured != FileDigest(reference.digest, reference.size_bytes):
                 raise _damaged(reference, f"its bytes are {measured.digest}, not {reference.digest}")
+
+    def changed_files(self) -> list[Problem]:
+        """Return which files are not what was saved; reads them all."""
+        return [
+            Problem(field=reference.name, message="its bytes are not those that were saved")
+            for reference, file in self._files.values()
+            if measure_file(file.path) != FileDigest(reference.digest, reference.size_bytes)
+        ]
 
     def remember_in(self, kept: KeptParts, values: Mapping[str, Any]) -> None:
         """Tell which parts the store has already, of the state with these values."""
