@@ -3,6 +3,7 @@
 import statistics as standard
 from dataclasses import asdict
 from math import sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,3 +205,9 @@ def test_a_month_after_ruin_has_no_return() -> None:
     """Nothing can be gained on nothing."""
     days = np.array(["2024-01-30", "2024-02-01"], dtype="datetime64[ns]").astype(np.int64)
     assert [part.rate for part in monthly_returns(days, np.array([-1.0, 50.0]), 100.0)] == [-1.01, None]
+
+
+def test_every_figure_is_documented() -> None:
+    """The page about backtesting has a row for each figure."""
+    page = (Path(__file__).parents[2] / "docs" / "backtesting.md").read_text()
+    assert [name for name in Statistics.__slots__ if f"| `{name}` |" not in page] == ["undefined"]

@@ -10,7 +10,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "peers"
-PEER_PYTHON = ROOT / ".venv-compare" / "bin" / "python"
+PEERS_ENVIRONMENT = ".venv-compare"
 ASK_SECONDS_MAX = 600
 
 
@@ -20,24 +20,40 @@ class Contender:
 
     name: str
     script: str
-    is_peer: bool = True
+    environment: str | None = PEERS_ENVIRONMENT
+    """Directory below the repository's root; None: the one that runs this."""
+    options: tuple[str, ...] = ()
+    """What its script wants to know beside the task."""
     bars_max: int = 1_000_000
     """More bars than this take minutes."""
 
     @property
     def python(self) -> Path:
         """The interpreter of its environment."""
-        return PEER_PYTHON if self.is_peer else Path(sys.executable)
+        if self.environment is None:
+            return Path(sys.executable)
+        return ROOT / self.environment / "bin" / "python"
+
+    @property
+    def is_present(self) -> bool:
+        """Whether its environment was made."""
+        return self.python.exists()
 
 
-MILEPOST = Contender("Milepost, Python", "milepost_peer.py", is_peer=False)
-# The compiled and the wake-up tier join here, each with a script like this one's: `serve(run)` is all they need.
-OURS = (MILEPOST,)
+OURS = tuple(
+    Contender(f"Milepost, {tier}", "milepost_peer.py", environment=None, options=(tier,))
+    for tier in ("compiled", "python")
+)
+"""The tiers that the rule offers; the wake-up tier joins here with a rule that wakes."""
 PEERS = (
     Contender("backtesting.py", "backtesting_py.py"),
     Contender("backtrader", "backtrader_peer.py", bars_max=100_000),
     Contender("vectorbt", "vectorbt_peer.py"),
 )
+NAUTILUS = Contender(
+    "nautilus_trader", "nautilus_peer.py", environment=".venv-compare-nautilus", bars_max=100_000
+)
+"""Fills at the close of the deciding bar, so only its speed can be compared."""
 
 
 class PeersMissingError(Exception):
@@ -51,11 +67,11 @@ def ask(contender: Contender, *arguments: str) -> dict[str, Any]:
         PeersMissingError: the environment is not there.
         RuntimeError: it ended with an error.
     """
-    if not contender.python.exists():
+    if not contender.is_present:
         raise PeersMissingError("run `make compare` first: it makes .venv-compare")
     began = time.perf_counter()
     done = subprocess.run(
-        [str(contender.python), str(SCRIPTS / contender.script), *arguments],
+        [str(contender.python), str(SCRIPTS / contender.script), *arguments, *contender.options],
         capture_output=True,
         text=True,
         cwd=SCRIPTS,
@@ -74,7 +90,7 @@ def goog() -> Path:
     Raises:
         PeersMissingError: the environment is not there.
     """
-    found = sorted(PEER_PYTHON.parents[1].glob("lib/python*/site-packages/backtesting/test/GOOG.csv"))
+    found = sorted((ROOT / PEERS_ENVIRONMENT).glob("lib/python*/site-packages/backtesting/test/GOOG.csv"))
     if not found:
         raise PeersMissingError("run `make compare` first: it makes .venv-compare")
     return found[0]

@@ -1,5 +1,6 @@
 """backtesting.py: the level rule as one of its strategies."""
 
+from collections.abc import Callable
 from typing import Any
 
 from backtesting import Backtest, Strategy
@@ -30,9 +31,13 @@ class Level(Strategy):
                 self.sell(size=UNITS)
 
 
-def run(frame: Any, short: bool) -> Answer:
+def run(frame: Any, short: bool) -> Callable[[], Answer]:
     test = Backtest(frame, Level, cash=CASH, commission=RATE, trade_on_close=False, finalize_trades=False)
     stats = test.run(short=short)
+    return lambda: answer(stats)
+
+
+def answer(stats: Any) -> Answer:
     rows = stats._trades
     trades = [
         (row.EntryBar, row.ExitBar, row.Size, row.EntryPrice, row.ExitPrice, row.PnL)

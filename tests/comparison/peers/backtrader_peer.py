@@ -1,5 +1,6 @@
 """backtrader: the level rule as one of its strategies."""
 
+from collections.abc import Callable
 from typing import Any
 
 import backtrader as bt
@@ -35,14 +36,14 @@ class Level(bt.Strategy):
             )
 
 
-def run(frame: Any, short: bool) -> Answer:
+def run(frame: Any, short: bool) -> Callable[[], Answer]:
     cerebro = bt.Cerebro(stdstats=False, tradehistory=True)
     cerebro.adddata(bt.feeds.PandasData(dataname=frame))
     cerebro.addstrategy(Level, short=short)
     cerebro.broker.setcash(CASH)
     cerebro.broker.setcommission(commission=RATE)
     found = cerebro.run()[0]
-    return Answer(found.marks[-1], found.closed, found.marks)
+    return lambda: Answer(found.marks[-1], found.closed, found.marks)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Milepost's engine as an ordinary object, in Milepost's own environment: no bus, no worker."""
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,9 @@ from milepost_backtester.engine.bars import Bars
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.backtest import SmaCrossParameters
 from workload import CASH, FAST, RATE, SLOW, UNITS, Answer, serve, walk_columns
+
+TIER: Any = sys.argv.pop()
+"""The last argument: ``compiled`` or ``python``."""
 
 
 def bars_of(frame: Any) -> Bars:
@@ -18,11 +23,15 @@ def bars_of(frame: Any) -> Bars:
     )
 
 
-def run(data: Any, short: bool) -> Answer:
+def run(data: Any, short: bool) -> Callable[[], Answer]:
     bars = data if isinstance(data, Bars) else bars_of(data)
     strategy = SmaCross(SmaCrossParameters(fast=FAST, slow=SLOW, quantity=UNITS, allow_short=short))
-    engine = BacktestingEngine(bars, strategy, initial_cash=CASH, commission_rate=RATE)
+    engine = BacktestingEngine(bars, strategy, initial_cash=CASH, commission_rate=RATE, tier=TIER)
     engine.advance()
+    return lambda: answer(engine)
+
+
+def answer(engine: BacktestingEngine) -> Answer:
     trades = [
         (trade.entry_bar, trade.exit_bar, trade.quantity, trade.entry_price, trade.exit_price, trade.pnl)
         for trade in engine.trades

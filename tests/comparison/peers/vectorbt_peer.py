@@ -1,5 +1,6 @@
 """vectorbt: the level rule as target positions, decided at a close and filled at the next open."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import vectorbt as vbt
 from workload import CASH, FAST, RATE, SLOW, UNITS, Answer, serve
 
 
-def run(frame: Any, short: bool) -> Answer:
+def run(frame: Any, short: bool) -> Callable[[], Answer]:
     close = frame["Close"]
     above = close.rolling(FAST).mean() > close.rolling(SLOW).mean()
     target = np.where(above, float(UNITS), -float(UNITS) if short else 0.0)
@@ -23,6 +24,11 @@ def run(frame: Any, short: bool) -> Answer:
         direction="both",
         freq="1D",
     )
+    equity = portfolio.value()  # computed when it is asked for
+    return lambda: answer(portfolio, equity.tolist())
+
+
+def answer(portfolio: Any, equity: list[float]) -> Answer:
     rows = portfolio.trades.closed.values
     signs = np.where(rows["direction"] == 0, 1.0, -1.0)
     columns = (
@@ -33,7 +39,6 @@ def run(frame: Any, short: bool) -> Answer:
         rows["exit_price"].tolist(),
         rows["pnl"].tolist(),
     )
-    equity = portfolio.value().tolist()
     return Answer(equity[-1], list(zip(*columns, strict=True)), equity)
 
 
