@@ -7,7 +7,7 @@ from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
 from milepost_runtime.checkpoints.data import CheckpointData, FileWriter
 from milepost_runtime.checkpoints.spool import INDEX_FILE, Spool
-from milepost_runtime.digests import digest_of_bytes
+from milepost_runtime.digests import FileDigest, digest_of_bytes
 from milepost_runtime.errors import CheckpointDamagedError, CheckpointNotFoundError
 
 from tests.runtime_checkpoints.samples import data_at, state_at, trades_at
@@ -151,4 +151,20 @@ def test_damaged_index(spool, index):
     staged = stage(spool)
     (staged.directory / INDEX_FILE).write_bytes(index)
     with pytest.raises(CheckpointDamagedError, match="index"):
+        spool.load(staged.directory)
+
+
+class Measuring(FileWriter):
+    """Says itself what it wrote."""
+
+    def write(self, path):
+        path.write_bytes(b"abc")
+        return FileDigest("sha256:" + "0" * 64, 3)
+
+
+def test_a_writer_that_measured_is_believed_and_checked_on_load(spool):
+    """The file is not read again while staging; a digest that is not the file's is found when it is loaded."""
+    staged = stage(spool, data=CheckpointData(unit=1, state={}, files={"a.bin": Measuring()}))
+    assert staged.files[1].digest == "sha256:" + "0" * 64
+    with pytest.raises(CheckpointDamagedError, match=r"a\.bin"):
         spool.load(staged.directory)
