@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from milepost_backtester.market_data import SCHEMA
 from milepost_backtester.parquet import MEDIA_TYPE, write_table
+from milepost_backtester.results import RESULT_FILES
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
 from milepost_contracts.datasets import Dataset
 from milepost_contracts.events import AttemptLost, Cancelled, Completed, Failed, StateSnapshot
@@ -67,7 +68,7 @@ async def test_fifteen_thousand_bars_have_a_checkpoint_at_ten_thousand(
     """With a checkpoint every 10 000 bars a run of 15 000 has exactly one, at bar 10 000."""
     add_bars(harness, tmp_path, 15_000)
     operation_id = await harness.start("backtest", spec(), checkpoint=POLICY)
-    assert len(await results(harness, operation_id)) == 4
+    assert set(await results(harness, operation_id)) == set(RESULT_FILES)
     assert await saved(harness, operation_id) == [(10_000, CheckpointReason.PERIODIC)]
 
 
