@@ -22,6 +22,7 @@ Row = tuple[str, float, str]
 
 SIZES = (10_000, 100_000, 1_000_000)
 REPEATS = 3
+TIERS = ("compiled", "python")
 CASH, COMMISSION = 10_000_000.0, 0.001
 
 
@@ -30,9 +31,10 @@ def measure() -> list[Row]:
     rows: list[Row] = []
     for size in SIZES:
         bars = _bars(size)
-        rows.append((f"engine, SMA 10/30, {size:,} bars", _rate(bars, _sma), "bars/s"))
+        for tier in TIERS:
+            rows.append((f"{tier} tier, SMA 10/30, {size:,} bars", _rate(bars, _sma, tier), "bars/s"))
     bars = _bars(SIZES[-1])
-    rows.append((f"engine without a decision, {len(bars):,} bars", _rate(bars, Idle), "bars/s"))
+    rows.append((f"engine without a decision, {len(bars):,} bars", _rate(bars, Idle, "python"), "bars/s"))
     rows.append(
         (
             f"one read of a list and a sum, {len(bars):,} bars",
@@ -61,12 +63,12 @@ def _sma() -> SmaCross:
     return SmaCross(SmaCrossParameters(fast=10, slow=30))
 
 
-def _engine(bars: Bars, make_strategy: Callable[[], object]) -> BacktestingEngine:
-    return BacktestingEngine(bars, make_strategy(), initial_cash=CASH, commission_rate=COMMISSION)
+def _engine(bars: Bars, make_strategy: Callable[[], object], tier: str = "auto") -> BacktestingEngine:
+    return BacktestingEngine(bars, make_strategy(), initial_cash=CASH, commission_rate=COMMISSION, tier=tier)
 
 
-def _rate(bars: Bars, make_strategy: Callable[[], object]) -> float:
-    return len(bars) / _best(lambda: _engine(bars, make_strategy).advance())
+def _rate(bars: Bars, make_strategy: Callable[[], object], tier: str) -> float:
+    return len(bars) / _best(lambda: _engine(bars, make_strategy, tier).advance())
 
 
 def _floor(bars: Bars) -> float:

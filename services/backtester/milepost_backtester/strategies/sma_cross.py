@@ -1,8 +1,7 @@
 """Crossing of two simple moving averages, as a level rule: the target position follows from each bar anew."""
 
 from collections.abc import Mapping
-from fractions import Fraction
-from math import fsum
+from math import frexp, fsum
 from typing import TYPE_CHECKING, Any
 
 from milepost_contracts.specs.strategies import SmaCrossParameters
@@ -12,6 +11,9 @@ if TYPE_CHECKING:
     from milepost_backtester.engine.broker import Broker
     from milepost_backtester.engine.strategy import CompiledRule
 
+MANTISSA = 2.0**53
+EXPONENT_LEAST = 1073
+"""``frexp`` of the smallest positive double gives the exponent -1073."""
 ROUNDING = 2.0**-50
 """Eight times the relative error of one operation."""
 FRESH_BARS = 1024
@@ -117,8 +119,14 @@ class SmaCross:
     def _exact_wish(self) -> float:
         # The window ends with this bar: its place is the last one written.
         closes = self._window()
-        slow_sum = sum(map(Fraction, closes))
-        fast_sum = sum(map(Fraction, closes[self._slow - self._fast :]))
+        slow_sum = sum(map(_whole, closes))
+        fast_sum = sum(map(_whole, closes[self._slow - self._fast :]))
         if fast_sum * self._slow > slow_sum * self._fast:
             return self._long
         return self._below if fast_sum * self._slow < slow_sum * self._fast else 0.0
+
+
+def _whole(value: float) -> int:
+    """Return how many times 2**-1126 a price is: a whole number for every double."""
+    mantissa, exponent = frexp(value)
+    return int(mantissa * MANTISSA) << (exponent + EXPONENT_LEAST)
