@@ -110,11 +110,11 @@ class SmaCross:
         self._since_fresh = 0
         self._raise_tolerance(self._slow_sum)
 
-    def _raise_tolerance(self, peak: float) -> None:
-        """No sum since the last fresh one was larger than ``peak``, so no rounding either than its share of it."""
+    def _raise_tolerance(self, largest_sum: float) -> None:
+        """No rounding since the last fresh sums was larger than its share of the peak, set with room above."""
         steps = max(FRESH_BARS, self._slow) + 2 * self._slow
-        self._peak = peak
-        self._tolerance = ROUNDING * (self._fast + self._slow) * steps * peak
+        self._peak = 1.25 * largest_sum
+        self._tolerance = ROUNDING * (self._fast + self._slow) * steps * self._peak
 
     def _exact_wish(self) -> float:
         # The window ends with this bar: its place is the last one written.
