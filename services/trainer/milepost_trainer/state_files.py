@@ -1,6 +1,7 @@
 """The files of a training's checkpoint: each part of the state a safetensors file; never pickle."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from milepost_trainer.state_parts import PREFIXES, PartName, file_of, split, wit
 from milepost_trainer.tensor_files.layout import Form, TensorFileError, forms_of
 from milepost_trainer.tensor_files.reading import TensorFile
 from milepost_trainer.tensor_files.writing import Pace, write_blocks, write_tensors
+
+READERS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +160,26 @@ class CheckpointTensors:
         Raises:
             CheckpointDamagedError: a file cannot be read, or its bytes are not those that were saved.
         """
-        for part, wanted in split(tensors).items():
-            reference, file = self._files[part]
-            # The digest is of the whole file, so what nobody wants of it is read as well.
-            others = {
-                name: torch.empty(shape, dtype=dtype)
-                for name, (shape, dtype) in file.layout.forms().items()
-                if name not in wanted
-            }
-            try:
-                measured = file.read_into({**wanted, **others})
-            except (OSError, TensorFileError) as error:
-                raise _damaged(reference, str(error)) from error
-            if measured != FileDigest(reference.digest, reference.size_bytes):
-                raise _damaged(reference, f"its bytes are {measured.digest}, not {reference.digest}")
+        # Files at the same time: computing the digests takes longer than reading.
+        with ThreadPoolExecutor(max_workers=READERS_MAX, thread_name_prefix="reader") as readers:
+            reading = [readers.submit(self._read_part, *item) for item in split(tensors).items()]
+        for read in reading:
+            read.result()
+
+    def _read_part(self, part: PartName, wanted: Mapping[str, Tensor]) -> None:
+        reference, file = self._files[part]
+        # The digest is of the whole file, so what nobody wants of it is read as well.
+        others = {
+            name: torch.empty(shape, dtype=dtype)
+            for name, (shape, dtype) in file.layout.forms().items()
+            if name not in wanted
+        }
+        try:
+            measured = file.read_into({**wanted, **others})
+        except (OSError, TensorFileError) as error:
+            raise _damaged(reference, str(error)) from error
+        if measured != FileDigest(reference.digest, reference.size_bytes):
+            raise _damaged(reference, f"its bytes are {measured.digest}, not {reference.digest}")
 
     def changed_files(self) -> list[Problem]:
         """Return which files are not what was saved; reads them all."""
