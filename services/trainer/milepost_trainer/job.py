@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from milepost_trainer.bridge import TrainingProgressBridge
 from milepost_trainer.captures import Captures
+from milepost_trainer.engine.devices import resolve_device
 from milepost_trainer.engine.errors import StateMismatchError
 from milepost_trainer.engine.trainer import ModelTrainer
 from milepost_trainer.fingerprint import fingerprint_of
@@ -121,6 +122,7 @@ def create_training_job(context: JobContext, write: WriteSettings | None = None)
         ValueError: the spec or the bars are unusable; every problem is named.
     """
     spec = _spec_of(context.spec)
+    device = resolve_device(spec.device)
     tasks = load_tasks()
     task = tasks.get(spec.task.name)
     if task is None:
@@ -138,8 +140,8 @@ def create_training_job(context: JobContext, write: WriteSettings | None = None)
             scratch_directory=context.scratch_directory,
         )
     )
-    trainer = ModelTrainer(built.parts, training_settings(spec, device="cpu"))
-    fingerprint = fingerprint_of(spec, task_version=task.version, device="cpu", versions=built.versions)
+    trainer = ModelTrainer(built.parts, training_settings(spec, device=device))
+    fingerprint = fingerprint_of(spec, task_version=task.version, device=device, versions=built.versions)
     return TrainingJob(trainer, spec=spec, card=built.card, fingerprint=fingerprint, write=write)
 
 

@@ -45,6 +45,9 @@ class TrainingKind:
 
     def warm_up(self) -> None:
         """Import torch ahead of the first operation, and what its deterministic mode imports (over a second)."""
+        # Before anything uses CUDA, for only then cuBLAS looks at it.
+        for name, value in import_module("milepost_trainer.engine.devices").DETERMINISTIC_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         import_module("milepost_trainer.job")
         surroundings = import_module("milepost_trainer.engine.surroundings").Surroundings
         with surroundings(seed=0, threads=1, deterministic=True).entered():
