@@ -20,6 +20,7 @@ from milepost_trainer.engine.errors import TrainingError
 from milepost_trainer.engine.learner import Learner
 from milepost_trainer.engine.parts import TrainingParts
 from milepost_trainer.engine.precision import LossScaler
+from milepost_trainer.engine.progress import Progress
 from milepost_trainer.engine.schedules import Schedule
 from milepost_trainer.engine.settings import OptimizerSettings
 from milepost_trainer.engine.state import STATE_FIELDS, TrainerState
@@ -334,15 +335,21 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_surroundings": "below",
         "before_update": "of whoever saves",
         "_plan": "follows from data and settings",
-        "_epoch": "state: epoch",
-        "_position": "state: position",
-        "_running_loss": "state: running_loss",
-        "_history": "state: history",
-        "_best": "state: best.*",
-        "_best_loss": "state: best_loss",
-        "_best_epoch": "state: best_epoch",
+        "_progress": "below",
+        "_state": "refers to those below, holds nothing",
         "_torn": "a torn trainer gives no state",
         "_order": "follows from seed and epoch",
+    },
+    Progress: {
+        "_plan": "follows from data and settings",
+        "_settings": "fingerprint",
+        "epoch": "state: epoch",
+        "position": "state: position",
+        "_running_loss": "state: running_loss",
+        "history": "state: history",
+        "best": "state: best.*",
+        "_best_loss": "state: best_loss",
+        "best_epoch": "state: best_epoch",
     },
     Learner: {
         "model": "state: model.*, frozen.*, gradient.*",
@@ -391,8 +398,8 @@ def test_no_attribute_is_undeclared() -> None:
     trainer = make_trainer(averaging_decay=0.9, precision="float16")
     trainer.advance(1)
     learner = trainer._learner
-    things = (trainer, learner, learner.average, learner.scaler, trainer._schedule, trainer._surroundings)
-    for thing in things:
+    things = (trainer, learner, learner.average, learner.scaler)
+    for thing in (*things, trainer._progress, trainer._schedule, trainer._surroundings):
         assert set(vars(thing)) == set(ATTRIBUTES[type(thing)])
 
 

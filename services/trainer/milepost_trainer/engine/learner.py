@@ -14,6 +14,7 @@ from milepost_trainer.engine.optimizers import build_optimizer, optimizer_tensor
 from milepost_trainer.engine.parts import TrainingParts
 from milepost_trainer.engine.precision import LossScaler, computing_in
 from milepost_trainer.engine.settings import TrainingSettings
+from milepost_trainer.engine.state import copied
 
 BeforeUpdate = Callable[[], None]
 
@@ -69,6 +70,10 @@ class Learner:
     def evaluated(self) -> Mapping[str, Tensor]:
         """The trainable weights that are validated and kept: the average once there is one."""
         return (self.average.tensors if self.average else {}) or self.trainable
+
+    def evaluated_copy(self) -> dict[str, Tensor]:
+        """Return a copy of what is validated, with the buffers, by name."""
+        return copied("", {**self.evaluated, **self.buffers})
 
     def compute(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a micro-batch."""

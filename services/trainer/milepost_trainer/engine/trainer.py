@@ -14,31 +14,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from milepost_trainer.engine.errors import DivergedError, StateMismatchError, TornStateError
+from milepost_trainer.engine.errors import DivergedError, TornStateError
 from milepost_trainer.engine.evaluation import Evaluation, evaluate
 from milepost_trainer.engine.keyed_random import sample_keys
 from milepost_trainer.engine.learner import BeforeUpdate, Learner
 from milepost_trainer.engine.order import EpochPlan, permutation
 from milepost_trainer.engine.parts import Part, TrainingParts
-from milepost_trainer.engine.restoring import adopt, prepared, state_problems
+from milepost_trainer.engine.progress import Progress
 from milepost_trainer.engine.schedules import Schedule
 from milepost_trainer.engine.settings import TrainingSettings
-from milepost_trainer.engine.state import (
-    AVERAGE,
-    BEST,
-    FROZEN,
-    GRADIENT,
-    MODEL,
-    OPTIMIZER,
-    RANDOM,
-    TensorsInMemory,
-    TensorSource,
-    TrainerState,
-    check_values,
-    copied,
-    referred,
-)
+from milepost_trainer.engine.state import TensorsInMemory, TensorSource, TrainerState, copied
 from milepost_trainer.engine.surroundings import Surroundings
+from milepost_trainer.engine.training_state import TrainingState
 
 ENGINE_VERSION = "1"
 """Changes with anything that changes results."""
@@ -66,15 +53,10 @@ class ModelTrainer:
         self._schedule = Schedule(
             settings.schedule, settings.optimizer.learning_rate, settings.epochs, self._plan.steps
         )
+        self._progress = Progress(self._plan, settings)
+        self._state = TrainingState(self._learner, self._progress, self._schedule, self._surroundings)
         self.before_update: BeforeUpdate | None = None
         """Called before anything changes that ``live_state`` refers to."""
-        self._epoch = 0
-        self._position = 0
-        self._running_loss = 0.0
-        self._history: list[dict[str, float]] = []
-        self._best: dict[str, Tensor] = {}
-        self._best_loss: float | None = None
-        self._best_epoch = 0
         self._torn = False
         self._begin_epoch()
 
@@ -86,12 +68,12 @@ class ModelTrainer:
     @property
     def history(self) -> tuple[dict[str, float], ...]:
         """Figures of every finished epoch, oldest first."""
-        return tuple(dict(entry) for entry in self._history)
+        return tuple(dict(entry) for entry in self._progress.history)
 
     @property
     def best_epoch(self) -> int:
         """The epoch (counted from 1) with the best validation loss; 0 before the first one ended."""
-        return self._best_epoch
+        return self._progress.best_epoch
 
     @property
     def steps_per_epoch(self) -> int:
@@ -101,26 +83,22 @@ class ModelTrainer:
     @property
     def total_units(self) -> int:
         """Units when nothing ends the training early."""
-        epochs = self._settings.epochs
-        return epochs if self._settings.unit == "epoch" else epochs * self.steps_per_epoch
+        return self._progress.total_units
 
     @property
     def unit(self) -> int:
         """Whole units done."""
-        if self._settings.unit == "epoch":
-            return self._epoch
-        return self._epoch * self.steps_per_epoch + self._position // self._settings.accumulation
+        return self._progress.unit
 
     @property
     def stopped_early(self) -> bool:
         """The validation loss has not improved for so many epochs as the settings allow."""
-        patience = self._settings.patience
-        return patience is not None and self._epoch - self._best_epoch >= patience
+        return self._progress.stopped_early
 
     @property
     def finished(self) -> bool:
         """All epochs are done, or the training stopped early."""
-        return self._epoch >= self._settings.epochs or self.stopped_early
+        return self._progress.finished
 
     def fit(self, on_unit: OnUnit | None = None) -> tuple[dict[str, float], ...]:
         """Train to the end and return the history."""
@@ -153,12 +131,74 @@ class ModelTrainer:
         with self.entered():
             self._step()
 
+    def _step(self) -> None:
+        self._torn = True
+        self._micro_batch()
+        # Counted only when all is done, so that a torn trainer still says which unit was the last whole one.
+        progress = self._progress
+        if self._plan.ends_step(progress.position):
+            self._optimizer_step()
+        if self._plan.ends_epoch(progress.position):
+            self._end_epoch()
+        else:
+            progress.position += 1
+        self._torn = False
+
+    def _micro_batch(self) -> None:
+        progress = self._progress
+        chosen = self._order[self._plan.slice_at(progress.position)]
+        inputs, targets = self._parts.data.batch("train", chosen)
+        if self._parts.augment:
+            inputs = self._parts.augment(inputs, sample_keys(self._settings.seed, progress.epoch, chosen))
+        loss = self._learner.compute(inputs, targets)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss is {value} in {progress.place}")
+        self._learner.add_gradients(loss, self._plan.accumulated(progress.position))
+        progress.add_loss(value, len(chosen))
+
+    def _optimizer_step(self) -> None:
+        try:
+            if self._schedule.changes_in_epochs:
+                self._learner.set_learning_rate(self._learning_rate())
+            self._learner.update(self.before_update)
+            # A gradient that is not finite shows in the next loss only, and a unit ends here.
+            if self._settings.unit == "step" and not self._learner.checks_gradients:
+                self._learner.check_finite()
+        except DivergedError as error:
+            raise DivergedError(f"{error.detail} in {self._progress.place}") from error
+
+    def _end_epoch(self) -> None:
+        learner, progress = self._learner, self._progress
+        learner.check_finite()
+        with learner.substituted(learner.evaluated):
+            found = evaluate(self.model, self._parts, "validation", self._settings)
+        if not math.isfinite(found.loss):
+            raise DivergedError(f"the validation loss is {found.loss} after epoch {progress.epoch + 1}")
+        figures = {
+            "epoch": progress.epoch + 1,
+            "learning_rate": self._learning_rate(),
+            **learner.figures(),
+            "train_loss": progress.train_loss(self._plan.micro_batches),
+            "validation_loss": found.loss,
+            **{f"validation_{name}": value for name, value in found.metrics.items()},
+        }
+        if progress.next_epoch(figures):
+            progress.best = learner.evaluated_copy()
+        self._schedule.epoch_ended(found.loss)
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        """What follows from the epoch alone."""
+        self._order = permutation(self._settings.seed, self._progress.epoch, self._plan.samples)
+        self._learner.set_learning_rate(self._learning_rate())
+
+    def _learning_rate(self) -> float:
+        return self._schedule.learning_rate(self._progress.epoch, self._progress.step)
+
     def metrics(self) -> dict[str, float]:
         """Return the newest figures, for people."""
-        newest = dict(self._history[-1]) if self._history else {}
-        if self._position:
-            newest["train_loss"] = self._running_loss / self._plan.samples_before(self._position)
-        return {**newest, **self._learner.figures()}
+        return {**self._progress.newest(), **self._learner.figures()}
 
     def evaluate_best(self) -> dict[Part, Evaluation]:
         """Return the best model's figures on the validation and test parts; the training goes on unchanged."""
@@ -206,40 +246,23 @@ class ModelTrainer:
     def changing_state(self) -> TrainerState:
         """Return the state without ``resting_tensors``: cheap, and nothing changes it any more.
 
-        Buffers, gradients and random states are copied; frozen parameters and best weights never change in place.
-
         Raises:
             TornStateError: the last micro-batch raised.
         """
         self._refuse_torn()
-        values, learner = self._values(), self._learner
-        tensors = {
-            **copied(MODEL, learner.buffers),
-            **copied(GRADIENT, learner.gradients),
-            **referred(FROZEN, learner.frozen),
-            **referred(BEST, {} if _best_is_present(values) else self._best),
-            **referred(RANDOM, self._surroundings.random_tensors()),
-        }
-        return TrainerState(values, tensors)
+        return self._state.changing()
 
     def resting_tensors(self) -> dict[str, Tensor]:
         """Return the live tensors that only an optimizer step changes; another thread may ask for them.
 
         They hold their part of the state of a boundary until ``before_update`` is called.
         """
-        learner = self._learner
-        return {
-            **referred(MODEL, learner.trainable),
-            **referred(OPTIMIZER, learner.optimizer_tensors),
-            **referred(AVERAGE, learner.average.tensors if learner.average else {}),
-        }
+        return self._state.resting()
 
     @property
     def resting_count(self) -> int:
         """How many ``resting_tensors`` there are, at little cost; others have another count."""
-        learner = self._learner
-        slots = sum(map(len, learner.optimizer.state.values()))
-        return len(learner.trainable) + slots + (len(learner.average.tensors) if learner.average else 0)
+        return self._state.resting_count
 
     def load_state_dict(self, state: TrainerState) -> None:
         """Put everything back; ``state`` is copied, and nothing is changed when it does not fit.
@@ -255,96 +278,13 @@ class ModelTrainer:
         Raises:
             StateMismatchError: it is of another training; every difference is named, and nothing was changed.
         """
-        self._check(values, source)
+        self._state.check(values, source)
         if self.before_update:
             self.before_update()
         self._torn = True
-        destination, restored = prepared(self._learner, source.layout())
-        source.read_into(destination.tensors)
-        destination.finish()
-        adopt(self._learner, restored, values)
-        self._surroundings.load_random_tensors(restored.random)
-        self._epoch, self._position = values["epoch"], values["position"]
-        self._running_loss = values["running_loss"]
-        self._history = [dict(entry) for entry in values["history"]]
-        self._best_loss, self._best_epoch = values["best_loss"], values["best_epoch"]
-        self._best = self._evaluated_weights() if _best_is_present(values) else restored.best
-        self._schedule.load_state_dict(values["scheduler"])
+        self._state.put_back(values, source)
         self._begin_epoch()
         self._torn = False
-
-    def _step(self) -> None:
-        self._torn = True
-        self._micro_batch()
-        # Counted only when all is done, so that a torn trainer still says which unit was the last whole one.
-        if self._plan.ends_step(self._position):
-            self._optimizer_step()
-        if self._plan.ends_epoch(self._position):
-            self._end_epoch()
-        else:
-            self._position += 1
-        self._torn = False
-
-    def _begin_epoch(self) -> None:
-        """What follows from the epoch alone."""
-        self._order = permutation(self._settings.seed, self._epoch, self._plan.samples)
-        self._learner.set_learning_rate(self._learning_rate())
-
-    def _micro_batch(self) -> None:
-        chosen = self._order[self._plan.slice_at(self._position)]
-        inputs, targets = self._parts.data.batch("train", chosen)
-        if self._parts.augment:
-            inputs = self._parts.augment(inputs, sample_keys(self._settings.seed, self._epoch, chosen))
-        loss = self._learner.compute(inputs, targets)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise DivergedError(f"the loss is {value} in {self._where()}")
-        self._learner.add_gradients(loss, self._plan.accumulated(self._position))
-        self._running_loss += value * len(chosen)
-
-    def _optimizer_step(self) -> None:
-        try:
-            if self._schedule.changes_in_epochs:
-                self._learner.set_learning_rate(self._learning_rate())
-            self._learner.update(self.before_update)
-            # A gradient that is not finite shows in the next loss only, and a unit ends here.
-            if self._settings.unit == "step" and not self._learner.checks_gradients:
-                self._learner.check_finite()
-        except DivergedError as error:
-            raise DivergedError(f"{error.detail} in {self._where()}") from error
-
-    def _learning_rate(self) -> float:
-        return self._schedule.learning_rate(self._epoch, self._position // self._settings.accumulation)
-
-    def _end_epoch(self) -> None:
-        self._learner.check_finite()
-        with self._learner.substituted(self._learner.evaluated):
-            found = evaluate(self.model, self._parts, "validation", self._settings)
-        if not math.isfinite(found.loss):
-            raise DivergedError(f"the validation loss is {found.loss} after epoch {self._epoch + 1}")
-        self._history.append(
-            {
-                "epoch": self._epoch + 1,
-                "learning_rate": self._learning_rate(),
-                **self._learner.figures(),
-                "train_loss": self._running_loss / self._plan.samples_before(self._plan.micro_batches),
-                "validation_loss": found.loss,
-                **{f"validation_{name}": value for name, value in found.metrics.items()},
-            }
-        )
-        self._epoch, self._position, self._running_loss = self._epoch + 1, 0, 0.0
-        improvement = self._settings.minimum_improvement
-        if self._best_loss is None or found.loss < self._best_loss - improvement:
-            self._best_loss, self._best_epoch = found.loss, self._epoch
-            self._best = self._evaluated_weights()
-        self._schedule.epoch_ended(found.loss)
-        self._begin_epoch()
-
-    def _evaluated_weights(self) -> dict[str, Tensor]:
-        return copied("", {**self._learner.evaluated, **self._learner.buffers})
-
-    def _where(self) -> str:
-        return f"epoch {self._epoch + 1}, micro-batch {self._position + 1} of {self._plan.micro_batches}"
 
     def _refuse_torn(self) -> None:
         if self._torn:
@@ -353,38 +293,4 @@ class ModelTrainer:
     def _with_best(self) -> AbstractContextManager[None]:
         if self.before_update:
             self.before_update()  # tensors change places, and somebody may be reading them
-        return self._learner.substituted(self._best)
-
-    def _values(self) -> dict[str, Any]:
-        learner = self._learner
-        return {
-            "epoch": self._epoch,
-            "position": self._position,
-            "running_loss": self._running_loss,
-            "history": [dict(entry) for entry in self._history],
-            "best_loss": self._best_loss,
-            "best_epoch": self._best_epoch,
-            "scheduler": self._schedule.state_dict(),
-            "averaged_steps": learner.average.steps if learner.average else 0,
-            "scaler": learner.scaler_state(),
-        }
-
-    def _check(self, values: Mapping[str, Any], source: TensorSource) -> None:
-        check_values(values)
-        self._schedule.check_state(values["scheduler"])
-        if wrong := sorted(values["scaler"].keys() ^ self._learner.scaler_state().keys()):
-            raise StateMismatchError("of the scaler missing or unknown: " + ", ".join(wrong))
-        problems = state_problems(
-            self._learner,
-            self._surroundings.random_tensors(),
-            values,
-            source.layout(),
-            best_is_present=_best_is_present(values),
-        )
-        if problems:
-            raise StateMismatchError("; ".join(problems))
-
-
-def _best_is_present(values: Mapping[str, Any]) -> bool:
-    """Whether the best weights are the evaluated ones of this very moment, and follow from them."""
-    return values["position"] == 0 and 0 < values["epoch"] == values["best_epoch"]
+        return self._learner.substituted(self._progress.best)
