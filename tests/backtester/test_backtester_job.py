@@ -233,6 +233,17 @@ def test_a_failure_is_saved_at_the_last_good_bar(place: Workplace, bar: int) -> 
     assert [found[name] for name in DATA_FILES] == [expected[name] for name in DATA_FILES]
 
 
+@pytest.mark.parametrize("bar", [0, 1, 5_000])
+def test_a_strategy_that_exits_is_a_failure_like_another(place: Workplace, bar: int) -> None:
+    """When the strategy calls sys.exit, that goes up and the failure checkpoint is of the bar before."""
+    sink = place.sink()
+    job = place.job("faulty", {**FAST_PARAMETERS, "raise_at": bar, "exits": True})
+    with pytest.raises(SystemExit, match=f"enough at bar {bar}"):
+        job.run(host_of(sink, BARS))
+    assert sink.saved == [(bar, CheckpointReason.FAILURE)]
+    assert sink.checkpoints[-1].state()["bar_index"] == bar
+
+
 def test_a_checkpoint_of_something_else_is_refused_with_every_difference(place: Workplace) -> None:
     """Other data, parameters and account are each named, and none of them can be accepted."""
     sink = place.sink()

@@ -77,7 +77,7 @@ class BacktestJob:
         engine = self._engine
         try:
             engine.advance(bridge.next_boundary(engine.bar_index))
-        except Exception:
+        except (Exception, SystemExit):  # a strategy may exit: for the job that is a failure
             self._return_to_last_good_bar(bridge)
             raise
 
@@ -91,7 +91,7 @@ class BacktestJob:
         try:
             engine.advance(last_good)
         # Not repeatable, so not a strategy as it should be: the last boundary must do. The first error is raised.
-        except Exception:  # noqa: BLE001
+        except (Exception, SystemExit):  # noqa: BLE001
             engine.load_state_dict(bridge.state)
             return
         bridge.update_state(last_good, engine.state_dict(), self._metrics())

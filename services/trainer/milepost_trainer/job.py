@@ -100,7 +100,7 @@ class TrainingJob:
         try:
             trainer.advance(last_good)
         # Not repeatable (memory, say), so the capture must do. The first error is raised.
-        except Exception:  # noqa: BLE001
+        except (Exception, SystemExit):  # noqa: BLE001
             bridge.return_to_capture()
         bridge.fall_back(trainer.unit, trainer)
 
