@@ -21,7 +21,6 @@ from milepost_contracts.kinds import KindDescription
 from milepost_contracts.model import JsonObject
 from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
 from milepost_infra.endpoints import StackEndpoints
-from milepost_orchestrator.application.specs import BUILT_IN
 from milepost_runtime.bus.connection import BusConnection, connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.bus.fleet import NatsKindCatalogue
@@ -52,19 +51,22 @@ class Harness:
         news = await self.connection.subscribe(f"$KV.{Topology(bus).kinds}.{kind}")
         try:
             catalogue = NatsKindCatalogue(self.connection, bus)
-            if await catalogue.describe(kind) is None:
-                await news.next_msg(timeout=WAIT_SECONDS)
             found = await catalogue.describe(kind)
+            if found is None:
+                await news.next_msg(timeout=WAIT_SECONDS)
+            # The message is here before JetStream has stored it.
+            async with asyncio.timeout(WAIT_SECONDS):
+                while found is None:
+                    found = await catalogue.describe(kind)
+            return found
         finally:
             await news.unsubscribe()
-        assert found is not None
-        return found
 
     async def start(
         self, kind: str, spec: JsonObject, *, command_id: str | None = None, **options: object
     ) -> str:
-        """Start an operation and return its id; of a kind that is not built in once it is announced."""
-        if kind not in BUILT_IN:
+        """Start an operation and return its id; once its kind is announced, where a worker was started."""
+        if kind in self.services.kinds:
             await self.announced(kind)
         command = StartOperation(kind=kind, spec=spec, options=RunOptions.model_validate(options))
         return accepted(await self.client.request(command, command_id=command_id))

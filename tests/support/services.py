@@ -59,6 +59,8 @@ class Services:
     directory: Path
     running: list[Service] = field(default_factory=list)
     clock: SystemClock = field(default_factory=SystemClock)
+    kinds: set[str] = field(default_factory=set)
+    """Those of which a worker was started."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,6 +83,7 @@ class Services:
 
     async def worker(self, worker_id: str = "w-1", kind: str = "counter", **environment: str) -> Service:
         """Start a worker with a disk of its own; work waits in the queue until it is ready."""
+        self.kinds.add(kind)
         arguments = ["-m", "milepost_runtime.worker", "--kind", kind, "--worker-id", worker_id]
         arguments += ["--directory", str(self.directory / worker_id)]
         return await self._start(worker_id, arguments, environment)

@@ -1,5 +1,6 @@
 """Parameters of the strategies that ship with the backtester."""
 
+from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -80,3 +81,14 @@ class BuyAndHoldParameters(ContractModel):
     """Buy at the second bar's open and keep."""
 
     quantity: Units = 100.0
+
+
+STRATEGY_PARAMETERS: Mapping[str, type[ContractModel]] = {
+    "bollinger": BollingerParameters,
+    "buy-and-hold": BuyAndHoldParameters,
+    "donchian-breakout": DonchianBreakoutParameters,
+    "ema-cross": EmaCrossParameters,
+    "rsi-reversion": RsiReversionParameters,
+    "sma-cross": SmaCrossParameters,
+}
+"""By the name that a spec gives."""

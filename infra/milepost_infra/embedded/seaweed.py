@@ -18,6 +18,8 @@ from milepost_infra.embedded.ports import HOST
 from milepost_infra.embedded.server import EmbeddedServer, ServerName
 
 PROBE_SECONDS_MAX = 2.0
+FURNISH_SECONDS_MAX = 30.0
+"""The first object makes the first volumes, which takes its time on a busy machine."""
 REGION = "us-east-1"
 MARKER_KEY = "milepost-ready"
 PORT_OPTIONS = (
@@ -120,14 +122,14 @@ class SeaweedServer(EmbeddedServer):
         """Make the bucket, and the object that the next start is judged by."""
         await asyncio.to_thread(self._ensure_bucket)
 
-    def _client(self) -> Minio:
+    def _client(self, *, seconds_max: float = PROBE_SECONDS_MAX) -> Minio:
         return Minio(
             f"{HOST}:{self._ports['s3.port']}",
             access_key=self._credentials.s3_access_key,
             secret_key=self._credentials.s3_secret_key,
             secure=False,
             region=REGION,
-            http_client=urllib3.PoolManager(timeout=PROBE_SECONDS_MAX, retries=False),
+            http_client=urllib3.PoolManager(timeout=seconds_max, retries=False),
         )
 
     def _volumes_are_known(self) -> bool:
@@ -153,7 +155,7 @@ class SeaweedServer(EmbeddedServer):
         return True
 
     def _ensure_bucket(self) -> None:
-        client = self._client()
+        client = self._client(seconds_max=FURNISH_SECONDS_MAX)
         if not client.bucket_exists(self._bucket):
             client.make_bucket(self._bucket)
         client.put_object(self._bucket, MARKER_KEY, io.BytesIO(b"ready"), 5, content_type="text/plain")

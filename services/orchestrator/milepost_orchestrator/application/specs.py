@@ -10,8 +10,9 @@ from milepost_contracts.failures import Problem, RejectionCode
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.messages import problems_of
 from milepost_contracts.model import ContractModel, JsonObject
-from milepost_contracts.specs.backtest import BacktestSpec, SmaCrossParameters
+from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.bars_training import BarsTaskParameters
+from milepost_contracts.specs.strategies import STRATEGY_PARAMETERS
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.fleet import KindCatalogue
 from pydantic import JsonValue, ValidationError
@@ -41,7 +42,7 @@ class _BuiltIn:
 
 
 BUILT_IN: Mapping[str, _BuiltIn] = {
-    "backtest": _BuiltIn(BacktestSpec, ("data",), {"strategy": {"sma-cross": SmaCrossParameters}}),
+    "backtest": _BuiltIn(BacktestSpec, ("data",), {"strategy": STRATEGY_PARAMETERS}),
     "training": _BuiltIn(TrainingSpec, ("data",), {"task": {"bars": BarsTaskParameters}}),
 }
 
@@ -178,7 +179,10 @@ def _check_part(
     if name not in models and name not in schemas:
         noun = path.rpartition(".")[2]
         known = _names(set(models) | set(schemas))
-        return part, (Problem(field=f"{path}.name", message=f"unknown {noun} {name}; known: {known}"),)
+        # What ships is known without a worker, a team's own only once one of its workers has announced it.
+        waits = "" if schemas else " (no worker has announced more yet)"
+        message = f"unknown {noun} {name}; known: {known}{waits}"
+        return part, (Problem(field=f"{path}.name", message=message),)
     if not isinstance(parameters, dict):
         return part, ()
     checked, problems = _check_parameters(
