@@ -12,8 +12,15 @@ from milepost_contracts.errors import ContractError
 from milepost_contracts.events import Event
 from milepost_contracts.failures import Problem
 
-_WORDS = {"extra_forbidden": "there is no such field", "missing": "must be given"}
-"""Where pydantic speaks of inputs, which nobody at a terminal has heard of."""
+_WORDS = {
+    "extra_forbidden": "there is no such field",
+    "missing": "must be given",
+    "model_type": "give an object",
+    "model_attributes_type": "give an object",
+    "union_tag_not_found": "must have the field {discriminator}",
+    "union_tag_invalid": "{tag} is none of {expected_tags}",
+}
+"""Where pydantic speaks of inputs and tags, which nobody at a terminal has heard of."""
 
 
 def envelop_event(
@@ -99,10 +106,21 @@ def problems_of(error: ValidationError, prefix: str = "", document: object = Non
     return tuple(
         Problem(
             field=".".join(str(part) for part in ((prefix,) if prefix else ()) + _path(fault, document)),
-            message=_WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
+            message=_words(fault),
         )
-        for fault in error.errors(include_url=False, include_context=False)
+        for fault in error.errors(include_url=False)
     )
+
+
+def _words(fault: ErrorDetails) -> str:
+    """Say it plainly; the braces are filled with what pydantic knows."""
+    own = _WORDS.get(fault["type"])
+    context = {name: str(value).replace("'", "") for name, value in fault.get("ctx", {}).items()}
+    if context.get("discriminator", "").endswith("()"):  # of a function, whose name nobody outside knows
+        return "has none of the forms that may stand here"
+    if own is None:
+        return fault["msg"].removeprefix("Value error, ")
+    return own.format_map(context)
 
 
 def _path(fault: ErrorDetails, document: object) -> tuple[int | str, ...]:

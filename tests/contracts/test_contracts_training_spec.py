@@ -1,13 +1,17 @@
 """The spec of a training: what does not fit is named at the field that should change, everything at once."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from milepost_contracts.failures import Problem
 from milepost_contracts.messages import problems_of
 from milepost_contracts.model import ContractModel
 from milepost_contracts.specs import training
+from milepost_contracts.specs.bars_labels import ReturnLabel
+from milepost_contracts.specs.bars_losses import HuberLoss
+from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_contracts.specs.training import SCHEDULER_FIELDS, SchedulerSpec, TrainingSpec
-from pydantic import ValidationError
+from pydantic import Discriminator, Field, Tag, ValidationError
 
 pytestmark = pytest.mark.unit
 
@@ -121,3 +125,66 @@ def test_half_precision_is_allowed_everywhere() -> None:
     assert (
         TrainingSpec.model_validate({**DATA, "precision": "float16", "device": "cpu"}).precision == "float16"
     )
+
+
+LABELS = "direction, return, triple-barrier, zigzag"
+LOSSES = "cross-entropy, focal, mean-squared-error, mean-absolute-error, huber"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"label": "direction"}, f'give an object such as {{"name": "direction"}}; names: {LABELS}'),
+        ({"label": {"horizon": 5}}, f'give an object such as {{"name": "direction"}}; names: {LABELS}'),
+        ({"label": None}, f'give an object such as {{"name": "direction"}}; names: {LABELS}'),
+        ({"label": {"name": "up"}}, f"up is none of {LABELS}"),
+        ({"loss": ["huber"]}, f'give an object such as {{"name": "cross-entropy"}}; names: {LOSSES}'),
+        ({"model": "lstm"}, "give an object"),
+    ],
+)
+def test_what_has_no_name_is_answered_with_what_to_give(parameters: dict[str, Any], message: str) -> None:
+    """A word where an object belongs, and an object without its name, are told which objects there are."""
+    with pytest.raises(ValidationError) as caught:
+        BarsTaskParameters.model_validate(parameters)
+    (field,) = parameters
+    assert problems_of(caught.value, "spec", parameters) == (Problem(field=f"spec.{field}", message=message),)
+
+
+def test_parts_told_apart_by_name_may_be_objects_of_python() -> None:
+    """Whoever builds parameters in Python gives the label and the loss themselves, and they go through JSON."""
+    parameters = BarsTaskParameters(label=ReturnLabel(horizon=3), loss=HuberLoss())
+    assert BarsTaskParameters.model_validate_json(parameters.model_dump_json()) == parameters
+
+
+class Square(ContractModel):
+    """Of a union that a team told apart."""
+
+    shape: Literal["square"]
+
+
+class Circle(ContractModel):
+    """The other one."""
+
+    shape: Literal["circle"]
+
+
+class Drawing(ContractModel):
+    """With such unions."""
+
+    by_field: Annotated[Square | Circle, Field(discriminator="shape")]
+    by_function: Annotated[
+        Annotated[Square, Tag("square")] | Annotated[Circle, Tag("circle")],
+        Discriminator(lambda value: None),
+    ]
+
+
+def test_unions_of_a_team_are_answered_in_plain_words() -> None:
+    """The field that tells is named; a function that tells is not, since nobody could give it."""
+    document: dict[str, Any] = {"by_field": {}, "by_function": {}}
+    with pytest.raises(ValidationError) as caught:
+        Drawing.model_validate(document)
+    found = {fault.field: fault.message for fault in problems_of(caught.value, "", document)}
+    assert found == {
+        "by_field": "must have the field shape",
+        "by_function": "has none of the forms that may stand here",
+    }

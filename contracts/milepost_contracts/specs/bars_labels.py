@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from milepost_contracts.model import ContractModel
+from milepost_contracts.specs.named import told_by_name
 
 Horizon = Annotated[int, Field(ge=1, le=10_000)]
 Multiple = Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)]
@@ -60,6 +61,5 @@ class ZigzagLabel(ContractModel):
     """Share of the price."""
 
 
-LabelSpec: TypeAlias = Annotated[
-    DirectionLabel | ReturnLabel | TripleBarrierLabel | ZigzagLabel, Field(discriminator="name")
-]
+_Labels: TypeAlias = DirectionLabel | ReturnLabel | TripleBarrierLabel | ZigzagLabel
+LabelSpec: TypeAlias = Annotated[_Labels, Field(discriminator="name"), told_by_name(_Labels)]

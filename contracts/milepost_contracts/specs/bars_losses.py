@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from milepost_contracts.model import ContractModel
+from milepost_contracts.specs.named import told_by_name
 
 ClassWeight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 ClassWeights: TypeAlias = (
@@ -53,7 +54,5 @@ class HuberLoss(ContractModel):
 
 REGRESSION_LOSSES = frozenset({"mean-squared-error", "mean-absolute-error", "huber"})
 
-LossSpec: TypeAlias = Annotated[
-    CrossEntropyLoss | FocalLoss | SquaredErrorLoss | AbsoluteErrorLoss | HuberLoss,
-    Field(discriminator="name"),
-]
+_Losses: TypeAlias = CrossEntropyLoss | FocalLoss | SquaredErrorLoss | AbsoluteErrorLoss | HuberLoss
+LossSpec: TypeAlias = Annotated[_Losses, Field(discriminator="name"), told_by_name(_Losses)]
