@@ -106,7 +106,8 @@ class AveragingSpec(ContractModel):
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
     """Share of the average that stays at each optimizer step: average = decay * average + (1 - decay) * weights.
-    After n steps at most (1 + n) / (10 + n), so that the first weights are soon forgotten."""
+    Smaller at the beginning, so that the first weights are soon forgotten: min(decay, (1 + n) / (10 + n)) after
+    n steps."""
 
 
 class TrainingCheckpointSpec(ContractModel):
