@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from milepost_contracts.model import ContractModel
 from milepost_contracts.specs.training import TrainingSpec
+from milepost_runtime.worker.settings import WorkerSettings
 from milepost_trainer.tasks import load_tasks
+from milepost_trainer.write_pace import WRITE_VARIABLE, WriteSettings
 from pydantic import BaseModel
 
 pytestmark = pytest.mark.unit
@@ -50,11 +52,24 @@ def leaves(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def test_settings_of_a_worker_are_said_with_their_defaults() -> None:
+    """Each variable of the table is one that the code reads, with the default that it has."""
+    rows = dict(re.findall(r"^\| `(MILEPOST_\w+)` \| ([\d.]+) \|", TRAINING, re.MULTILINE))
+    settings = WorkerSettings.from_environment("w", "training", Path(), {})
+    assert {name: float(words) for name, words in rows.items()} == {
+        WRITE_VARIABLE: WriteSettings().megabytes_per_second,
+        "MILEPOST_WORKER_SLOTS": settings.slots,
+        "MILEPOST_WORKER_LEASE_SECONDS": settings.lease_seconds,
+        "MILEPOST_WORKER_CANCEL_GRACE_SECONDS": settings.cancel_grace_seconds,
+    }
+
+
 def test_every_field_of_the_spec_has_a_row_with_its_default() -> None:
     """The table names each field once, no other, and says the default that the code has."""
     rows = dict(re.findall(r"^\| `([\w.]+)` \| ([^|]+?) \|", TRAINING, re.MULTILINE))
     rows = {name: words for name, words in rows.items() if not name.endswith((".safetensors", ".json"))}
     rows = {name: words for name, words in rows.items() if not name.endswith((".parquet", ".png"))}
+    rows = {name: words for name, words in rows.items() if not name.isupper()}
     fields = leaves(TrainingSpec)
     assert set(rows) == set(fields)
     said = {None: "none", True: "true", False: "false", (): "none"}
