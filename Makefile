@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := contracts services/runtime services/backtester services/trainer services/orchestrator infra services/cli
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
-# The tests wait more than they compute: two at a time, each with servers of its own.
-PYTEST_ARGUMENTS ?= -n 2
+# The tests wait more than they compute: three at a time on two cores, each with servers of its own.
+PYTEST_ARGUMENTS ?= -n 3 --dist worksteal
 
 .PHONY: help install demo up down test test-unit faults check lint types arch schemas bench compare docs pins format clean
 
