@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReaso
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.errors import CheckpointDamagedError
+from milepost_trainer.bars.task import BarsTask
 from milepost_trainer.engine.errors import DivergedError
+from milepost_trainer.task import BuiltTask
 from milepost_trainer.worker import TrainingKind
 from safetensors.torch import load_file, save_file
 
@@ -259,6 +263,36 @@ def test_a_bad_spec_is_refused_with_every_problem(place: Workplace, kind: str) -
         place.job(**options)
     for word in words:
         assert word in str(refusal.value)
+
+
+def no_parameter_to_train(built: BuiltTask) -> BuiltTask:
+    built.parts.model.requires_grad_(False)
+    return built
+
+
+UNUSABLE: dict[str, tuple[Callable[[BuiltTask], BuiltTask], str]] = {
+    "a tuple in the card": (
+        lambda built: replace(built, card={**built.card, "shape": {"window": (1, 2)}}),  # pyright: ignore[reportArgumentType]
+        r"card cannot be written to model.json: .*shape.*window",
+    ),
+    "a figure of numpy in the card": (
+        lambda built: replace(built, card={"scale": [np.float32(0.5)]}),  # pyright: ignore[reportArgumentType]
+        r"card cannot be written to model.json: .*scale",
+    ),
+    "nothing to train": (no_parameter_to_train, "no parameter that needs a gradient"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_a_task_builds_is_refused_before_the_training(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """What could not be trained, or not be written at the end, is invalid input from the beginning."""
+    spoil, words = UNUSABLE[kind]
+    build = BarsTask.build
+    monkeypatch.setattr(BarsTask, "build", lambda self, context: spoil(build(self, context)))
+    with pytest.raises(ValueError, match=words):
+        place.job()
 
 
 def test_results_can_be_read(place: Workplace) -> None:

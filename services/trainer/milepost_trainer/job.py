@@ -8,6 +8,7 @@ from milepost_contracts.model import ContractModel, JsonObject
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
+from milepost_runtime.digests import canonical_json
 from milepost_runtime.errors import CheckpointDamagedError
 from milepost_runtime.worker.kind import JobContext, JobResult
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from milepost_trainer.bridge import TrainingProgressBridge
 from milepost_trainer.captures import Captures
 from milepost_trainer.engine.devices import resolve_device
-from milepost_trainer.engine.errors import StateMismatchError
+from milepost_trainer.engine.errors import StateMismatchError, TrainingError
 from milepost_trainer.engine.trainer import ModelTrainer
 from milepost_trainer.fingerprint import fingerprint_of
 from milepost_trainer.kept_parts import KeptParts
@@ -119,7 +120,7 @@ def create_training_job(context: JobContext, write: WriteSettings | None = None)
     """Build the job of a spec.
 
     Raises:
-        ValueError: the spec or the bars are unusable; every problem is named.
+        ValueError: the spec, the data or what the task built is unusable; every problem of the spec is named.
     """
     spec = _spec_of(context.spec)
     device = resolve_device(spec.device)
@@ -140,9 +141,21 @@ def create_training_job(context: JobContext, write: WriteSettings | None = None)
             scratch_directory=context.scratch_directory,
         )
     )
-    trainer = ModelTrainer(built.parts, training_settings(spec, device=device))
+    _refuse_unwritable(built.card)
+    try:
+        trainer = ModelTrainer(built.parts, training_settings(spec, device=device))
+    except TrainingError as error:
+        raise ValueError(str(error)) from error
     fingerprint = fingerprint_of(spec, task_version=task.version, device=device, versions=built.versions)
     return TrainingJob(trainer, spec=spec, card=built.card, fingerprint=fingerprint, write=write)
+
+
+def _refuse_unwritable(card: JsonObject) -> None:
+    """It is written when the training is done; what JSON cannot hold must not come up only then."""
+    try:
+        canonical_json(card)
+    except ValueError as error:
+        raise ValueError(f"the task's card cannot be written to model.json: {error}") from error
 
 
 def _parameters_of(model: type[ContractModel], content: JsonObject) -> ContractModel:

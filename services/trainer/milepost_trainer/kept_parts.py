@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_runtime.digests import FileDigest
 
+from milepost_trainer.engine.progress import best_is_present
 from milepost_trainer.state_parts import PartName, file_of
 from milepost_trainer.tensor_files.layout import Form
 
@@ -70,7 +71,5 @@ def _lasting_content(values: Mapping[str, Any], forms: PartForms, part: PartName
     if part in ("best", "frozen"):
         return part
     present = "average" if "average" in forms else "model"
-    best_is_present = (
-        "best" not in forms and values["position"] == 0 and values["epoch"] == values["best_epoch"] > 0
-    )
-    return "best" if part == present and best_is_present else None
+    is_best = part == present and "best" not in forms and best_is_present(values)
+    return "best" if is_best else None
