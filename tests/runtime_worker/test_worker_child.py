@@ -88,6 +88,17 @@ async def test_exception_is_told_with_its_traceback(tmp_path: Path) -> None:
     assert isinstance(words[-2], Staged)
 
 
+async def test_a_disk_that_refuses_the_last_checkpoint_is_told_as_such(tmp_path: Path) -> None:
+    """A stop whose checkpoint cannot be written ends with the disk's error, not with a dead child."""
+    stop = Stop(reason=CheckpointReason.CANCELLATION, at_unit=40, words="enough")
+    run = run_message(tmp_path, {"units": 500}, stop=stop)
+    (tmp_path / "spool" / "op-1").write_text("where the checkpoints would go")
+    words, _ = await words_of(run)
+    raised = words[-1]
+    assert isinstance(raised, Raised)
+    assert raised.failure.error_type == "FileExistsError"
+
+
 async def test_unusable_spec_is_an_invalid_input(tmp_path: Path) -> None:
     """What create_job refuses is the user's to mend, and says so."""
     words, _ = await words_of(run_message(tmp_path, {"units": "many"}))

@@ -88,9 +88,7 @@ class Child:
             progress_seconds=run.progress_seconds,
         )
         self._sink = sink
-        last_word = self._compute(run, sink)
-        sink.close()  # every checkpoint is announced before the last word
-        self._send(last_word)
+        self._send(_after_checkpoints(self._compute(run, sink), sink))
 
     def _compute(self, run: Run, sink: ChildSink) -> Finished | Stopped | Raised:
         try:
@@ -190,6 +188,19 @@ class Child:
     def _send(self, message: object) -> None:
         with self._send_lock:
             self._connection.sendall(encode_line(message))  # pyright: ignore[reportArgumentType]
+
+
+def _after_checkpoints(
+    last_word: Finished | Stopped | Raised, sink: ChildSink
+) -> Finished | Stopped | Raised:
+    """Wait until every checkpoint is announced; a stop whose checkpoint the disk refused is a failure."""
+    try:
+        sink.close()
+    except Exception as error:  # noqa: BLE001 - told to the host, which would know of a dead child only
+        # A job that failed may have failed by the same error; its own is the first one.
+        if not isinstance(last_word, Raised):
+            return Raised(unit=sink.unit, failure=describe_failure(error))
+    return last_word
 
 
 def _die_with(host_pid: int) -> None:
