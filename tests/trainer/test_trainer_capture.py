@@ -1,7 +1,9 @@
 """Captures: what is saved while the training goes on is the boundary it says, whole, in bounded memory."""
 
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -360,6 +362,83 @@ def test_fresh_memory_of_a_large_model_is_made_ready_aside(monkeypatch: pytest.M
     assert taken is not None
     assert digest_of_state(taken.state()) == digest_of_state(trainer.state_dict())
     found.close()
+
+
+def capture_and_go_on(found: Captures, trainer: ModelTrainer) -> None:
+    found.take()
+    trainer.advance(trainer.unit + 1)
+
+
+@pytest.mark.parametrize("inline_bytes", [-1, 10**9])
+def test_a_copy_that_fails_leaves_the_capture_before_it(
+    expected: list[str], monkeypatch: pytest.MonkeyPatch, inline_bytes: int
+) -> None:
+    """No memory for a second set: the error comes up once, and the first set still leads back to the boundary."""
+    monkeypatch.setattr(captures, "INLINE_BYTES_MAX", inline_bytes)
+    trainer = stepwise()
+    found = Captures(trainer, SystemClock())
+    trainer.advance(2)
+    first = found.take()
+    assert first is not None
+    first.arena_set.hold()
+    trainer.advance(4)
+    real = arena_sets.ArenaSet.prepare
+
+    def no_memory(self: Any, forms: Any) -> None:
+        raise MemoryError("no memory for the copy")
+
+    monkeypatch.setattr(arena_sets.ArenaSet, "prepare", no_memory)
+    with pytest.raises(MemoryError, match="no memory for the copy"):
+        capture_and_go_on(found, trainer)
+    monkeypatch.setattr(arena_sets.ArenaSet, "prepare", real)
+    state = found.newest_whole().state()
+    assert digest_of_state(state) == expected[2]
+    trainer.load_state_dict(state)
+    trainer.advance(4)
+    assert digest_of_state(trainer.state_dict()) == expected[4]
+    found.close()
+
+
+def test_a_copy_that_fails_with_nothing_to_go_back_to_is_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first copy of all fails: the operation fails with that error, and says that there is no checkpoint."""
+
+    def no_memory(self: Any, parts: Any) -> None:
+        raise MemoryError("no memory for the copy")
+
+    monkeypatch.setattr(arena_sets.ArenaSet, "copy_in", no_memory)
+    bench = Bench(tmp_path, stepwise())
+    with pytest.raises(MemoryError, match="no memory for the copy") as failure:
+        bench.run()
+    assert "nothing to go back to" in failure.value.__notes__[0]
+
+
+def test_a_run_that_ended_lets_go_of_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While results are written no copy of the state is left, and nothing was copied after the last unit."""
+    sets: list[weakref.ref[Any]] = []
+    taken: list[int] = []
+    real_init, real_capture = arena_sets.ArenaSet.__init__, Captures._capture
+
+    def init(self: Any, changed: Any) -> None:
+        real_init(self, changed)
+        sets.append(weakref.ref(self))
+
+    def capture(self: Any, boundary: Any, chosen: Any) -> Any:
+        taken.append(boundary.unit)
+        return real_capture(self, boundary, chosen)
+
+    monkeypatch.setattr(arena_sets.ArenaSet, "__init__", init)
+    monkeypatch.setattr(Captures, "_capture", capture)
+    monkeypatch.setattr(captures, "QUIET_FACTOR", 0)
+    trainer = stepwise()
+    bench = Bench(tmp_path, trainer, policy=EVERY_UNIT)
+    assert bench.run() is True
+    gc.collect()
+    assert len(sets) == arena_sets.SETS_MAX
+    assert [found() for found in sets] == [None] * len(sets)
+    assert trainer.before_update is None
+    assert max(taken) < trainer.total_units
 
 
 def test_what_the_copying_raises_comes_up_before_the_next_update(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ class TrainingProgressBridge(ProgressBridge[ModelTrainer]):
     def reach(self) -> bool:
         """Report the boundary that the trainer is at; False when the run must end here."""
         going_on = self.update_state(self._trainer.unit, self._trainer, self._trainer.metrics())
-        if going_on:
+        if going_on and not self._trainer.finished:
             self._captures.take_if_cheap()
         return going_on
 
@@ -80,8 +80,8 @@ class TrainingProgressBridge(ProgressBridge[ModelTrainer]):
         self._captures.close()
 
     def return_to_capture(self) -> None:
-        """Put the trainer back to the newest capture."""
-        state = self._captures.newest.state()
+        """Put the trainer back to the newest whole capture."""
+        state = self._captures.newest_whole().state()
         self._trainer.restore(state.values, TensorsInMemory(state.tensors))
 
     def _refuse_after_an_error(self) -> None:

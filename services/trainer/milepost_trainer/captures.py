@@ -7,7 +7,8 @@ written from live memory, and an engine that goes on all the same waits for them
 
 States of a capture: being copied -> whole -> its memory used again, once it is neither the newest one nor held by
 a file to be written. Authority: the computing thread takes captures, at boundaries only. Failures: what the
-copying raises comes up in ``before_update``, while the engine's own state is still that of the boundary.
+copying raises comes up once, in ``before_update``, while the engine's own state is still that of the boundary; the
+capture before it is kept until then.
 """
 
 import threading
@@ -74,6 +75,10 @@ class Capture:
         if self.copying is not None:
             self.copying.result()
 
+    def whole(self) -> bool:
+        """Say whether everything was copied, when the copying is over."""
+        return self.copying is None or self.copying.exception() is None
+
     def state(self) -> TrainerState:
         """Return the whole state; its tensors are views of the memory that is used again."""
         self.wait()
@@ -97,6 +102,8 @@ class Captures:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="copier")
         self._sets = ArenaSets(self._executor)
         self._newest: Capture | None = None
+        self._previous: Capture | None = None
+        """The one to go back to while the newest one is being copied."""
         self._taken_seconds = float("-inf")
         self._copy_seconds = 0.0
         self._grown = False
@@ -109,8 +116,14 @@ class Captures:
     def newest(self) -> Capture:
         """The newest capture."""
         if self._newest is None:
-            raise RuntimeError("no capture was taken yet")
+            raise RuntimeError("there is no whole capture")
         return self._newest
+
+    def newest_whole(self) -> Capture:
+        """Return the newest capture, or the one before when the copying of it failed."""
+        if self._newest is not None and not self._newest.whole():
+            self._drop_newest()
+        return self.newest
 
     def take(self) -> Capture | None:
         """Capture the boundary that the trainer is at; None when no memory is free or ready."""
@@ -151,20 +164,38 @@ class Captures:
 
     def settle(self) -> None:
         """Return when nobody reads the trainer's live memory any more; raises what the copying raised."""
-        if self._newest is not None:
-            self._newest.wait()
+        self._wait_for_newest()
         while self._live_files:
             if not self._live_files[-1].wait(LIVE_SECONDS_MAX):
                 raise TimeoutError("a checkpoint of the live state was not written; the trainer cannot go on")
             self._live_files.pop()
 
     def close(self) -> None:
-        """Return when all copies are made and the background thread has ended."""
+        """Return when all copies are made and the background thread has ended; lets go of all memory.
+
+        Files still to be written keep what they need. The trainer stays bound only while its live memory is read.
+        """
         self._executor.shutdown(wait=True, cancel_futures=False)
+        self._newest = self._previous = None
+        self._sets = ArenaSets(self._executor)
+        if all(written.is_set() for written in self._live_files):
+            self._trainer.before_update = None
+
+    def _wait_for_newest(self) -> None:
+        if self._newest is None:
+            return
+        try:
+            self._newest.wait()
+        except BaseException:
+            self._drop_newest()  # raised once: the trainer goes back, and on from there
+            raise
+        self._previous = None
+
+    def _drop_newest(self) -> None:
+        self._newest, self._previous = self._previous, None
 
     def _boundary(self) -> "_Boundary":
-        if self._newest is not None:
-            self._newest.wait()
+        self._wait_for_newest()
         changing = self._trainer.changing_state()
         loose = split(changing.tensors)
         # Buffers are of the model's part, so they are copied once more, with its parameters.
@@ -183,6 +214,9 @@ class Captures:
     def _capture(self, boundary: "_Boundary", chosen: ArenaSet) -> Capture:
         capture = Capture(boundary.unit, boundary.values, boundary.loose, boundary.forms, chosen)
         self._taken_seconds = self._clock.monotonic_seconds()
+        # What lies in the chosen set is no state any more.
+        self._previous = None if self._newest_set() is chosen else self._newest
+        self._newest = self._previous
         if self._forms_bytes <= INLINE_BYTES_MAX:
             self._copy(boundary, chosen)
         else:

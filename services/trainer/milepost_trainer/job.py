@@ -89,8 +89,12 @@ class TrainingJob:
         trainer = self._trainer
         try:
             trainer.advance(bridge.next_boundary(trainer.unit))
-        except (Exception, SystemExit):  # a team's code may exit: for the job that is a failure
-            self._return_to_last_good_unit(bridge)
+        except (Exception, SystemExit) as error:  # a team's code may exit: for the job that is a failure
+            try:
+                self._return_to_last_good_unit(bridge)
+            # The first error is the one to report; it must not be hidden by one of going back.
+            except Exception as second:  # noqa: BLE001
+                error.add_note(f"and there was nothing to go back to: {second}")
             raise
 
     def _return_to_last_good_unit(self, bridge: TrainingProgressBridge) -> None:

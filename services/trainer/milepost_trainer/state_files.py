@@ -67,6 +67,7 @@ class PartWriter(FileWriter):
             measured = self._write(path)
         finally:
             self._release()
+            self._write, self._release = _write_again, _nothing  # they hold the memory
         self._written(measured)
         return measured
 
@@ -118,6 +119,10 @@ def _write_arena(capture: Capture, part: PartName, path: Path, *, pace: Pace) ->
 
 def _write_loose(tensors: Mapping[str, Tensor], path: Path, *, pace: Pace) -> FileDigest:
     return write_tensors(path, tensors, pace)
+
+
+def _write_again(path: Path) -> FileDigest:
+    raise RuntimeError(f"{path.name} was written already")
 
 
 def _nothing() -> None:
