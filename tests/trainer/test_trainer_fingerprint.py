@@ -52,6 +52,7 @@ def fake(place: Workplace, **entries: str | None) -> dict[str, str]:
         "python",
         "libc",
         "device",
+        "default_dtype",
         "matmul_precision",
         "cpu_capability",
         "cpu_instructions",
@@ -101,6 +102,13 @@ def test_a_restart_of_the_same_has_no_difference(place: Workplace) -> None:
     assert fingerprint_of(spec, task_version="2", device="cpu")["task"] == "bars 2"
     found = fingerprint_of(spec, task_version="2", device="cpu", versions={"TA-Lib": "0.6"})
     assert found["environment.TA-Lib"] == "0.6"
+
+
+def test_a_task_cannot_hide_what_was_found() -> None:
+    """A library that a task gives as torch or device does not replace the real ones."""
+    versions = {"torch": "0", "device": "mine", "TA-Lib": "0.6"}
+    found = environment_of("cpu", variables={}, versions=versions)
+    assert found == {**environment_of("cpu", variables={}), "TA-Lib": "0.6"}
 
 
 def test_settings_of_the_libraries_are_part_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,12 +39,14 @@ def environment_of(
     """
     kind = torch.device(device).type
     return {
+        # First, so that what is found here stays true whatever a task calls its libraries.
+        **dict(versions or {}),
         "torch": torch.__version__,
+        "default_dtype": str(torch.get_default_dtype()),
         "python": ".".join(platform.python_version_tuple()[:2]),
         # The engine's cosine schedule is computed by the system's mathematics library.
         "libc": " ".join(platform.libc_ver()).strip() or platform.platform(),
         **{name: version(name) for name in ("numpy", "pyarrow")},
-        **dict(versions or {}),
         "device": _device_words(device),
         "matmul_precision": torch.get_float32_matmul_precision(),
         **_processor(),
@@ -85,4 +87,5 @@ def _cuda() -> dict[str, str]:
         "cudnn_allow_tf32": str(cudnn.allow_tf32),
         "cuda_allow_tf32": str(torch.backends.cuda.matmul.allow_tf32),
         "cuda_reduced_precision": str(torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction),
+        "cuda_reduced_float16": str(torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction),
     }
