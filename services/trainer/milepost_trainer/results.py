@@ -1,5 +1,6 @@
 """The result files of a finished training; the same training writes the same bytes."""
 
+import math
 from importlib import import_module
 from pathlib import Path
 
@@ -60,13 +61,18 @@ def model_card(spec: TrainingSpec, card: JsonObject) -> JsonObject:
 
 def figures(trainer: ModelTrainer) -> JsonObject:
     """Return the best model's figures on the validation and test parts."""
-    parts: JsonObject = {
-        part: {"loss": found.loss, "samples": found.samples, **found.metrics}
-        for part, found in trainer.evaluate_best().items()
-    }
+    parts: JsonObject = {}
+    for part, found in trainer.evaluate_best().items():
+        numbers: JsonObject = {name: _number(value) for name, value in found.metrics.items()}
+        parts[part] = {"loss": _number(found.loss), "samples": found.samples, **numbers}
     return {
         "epochs": len(trainer.history),
         "best_epoch": trainer.best_epoch,
         "stopped_early": trainer.stopped_early,
         **parts,
     }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no form of what is no number; a test part of one class, say, has no area under a curve."""
+    return value if math.isfinite(value) else None

@@ -46,7 +46,7 @@ class _PartSource:
 
 
 class PartWriter(FileWriter):
-    """Writes one part; then says that it needs its memory no more, and what it wrote."""
+    """Writes one part; then says that it needs its memory no more, and once all is durable what it wrote."""
 
     media_type = MEDIA_TYPE
 
@@ -60,6 +60,7 @@ class PartWriter(FileWriter):
         self._write = write
         self._release = release
         self._written = written
+        self._measured: FileDigest | None = None
 
     def write(self, path: Path) -> FileDigest:
         """Write the file; the same tensors give the same bytes."""
@@ -68,8 +69,13 @@ class PartWriter(FileWriter):
         finally:
             self._release()
             self._write, self._release = _write_again, _nothing  # they hold the memory
-        self._written(measured)
+        self._measured = measured
         return measured
+
+    def staged(self) -> None:
+        """Later checkpoints may refer to the file: it cannot vanish with a checkpoint that was not finished."""
+        if self._measured is not None:
+            self._written(self._measured)
 
 
 def files_of_capture(capture: Capture, kept: KeptParts, pace: Pace) -> StateFiles:

@@ -43,6 +43,9 @@ class FileWriter:
         """
         raise NotImplementedError
 
+    def staged(self) -> None:
+        """The whole checkpoint is durable in the spool; before that it may still vanish, with this file."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint:

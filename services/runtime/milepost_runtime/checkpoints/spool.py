@@ -83,6 +83,8 @@ class Spool:
             shutil.rmtree(torn, ignore_errors=True)
             raise
         fsync_directory(parent)
+        for writer in data.files.values():
+            writer.staged()
         return staged
 
     def load(self, directory: Path) -> StagedCheckpoint:

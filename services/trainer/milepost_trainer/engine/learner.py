@@ -15,6 +15,7 @@ from milepost_trainer.engine.parts import TrainingParts
 from milepost_trainer.engine.precision import LossScaler, computing_in
 from milepost_trainer.engine.settings import TrainingSettings
 from milepost_trainer.engine.state import copied
+from milepost_trainer.engine.watch import Watch
 
 BeforeUpdate = Callable[[], None]
 
@@ -37,13 +38,13 @@ class Learner:
         """Parameters that change, by name."""
         self.frozen = {name: value for name, value in parameters.items() if not value.requires_grad}
         self._parameters = list(self.trainable.values())
-        self._weights = [value.detach() for value in self._parameters]
         if not self._parameters:
             raise TrainingError("the model has no parameter that needs a gradient")
         own = parts.build_optimizer
         self.optimizer = (
             own(self._parameters) if own else build_optimizer(settings.optimizer, self._parameters)
         )
+        self._watch = Watch(self.trainable, self.frozen, self.optimizer if own else None)
         self.slots = None if own else slots_of(settings.optimizer)
         """What the optimizer keeps for each parameter; None when that is not known."""
         self._base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -75,6 +76,20 @@ class Learner:
         """Return a copy of what is validated, with the buffers, by name."""
         return copied("", {**self.evaluated, **self.buffers})
 
+    def boundary(self) -> None:
+        """Refuse what a state could not hold; see ``Watch``.
+
+        Raises:
+            TrainingError: something changed that only stays the same, or is not saved; it is named.
+        """
+        self._watch.check_unsaved()
+        self._watch.note_weights()
+
+    def restored(self) -> None:
+        """Take what was put back for what the coming boundaries begin with."""
+        self._watch.note_frozen()
+        self._watch.forget_weights()
+
     def compute(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a micro-batch."""
         if self._is_plain:
@@ -102,6 +117,7 @@ class Learner:
             self.scaler.unscale(self.optimizer)
         if self._settings.gradient_clip is not None:
             self._clip(self._settings.gradient_clip)
+        self._watch.check_weights()
         if before:
             before()
         stepped = True
@@ -125,9 +141,11 @@ class Learner:
             DivergedError: one of them is not.
         """
         # The sum of a tensor is finite only when all of it is; one that overflows has diverged as well.
-        if not math.isfinite(sum([value.sum().item() for value in self._weights])):
-            name = next(name for name, value in self.trainable.items() if not bool(value.isfinite().all()))
-            raise DivergedError(f"{name} is not finite")
+        with torch.no_grad():
+            if math.isfinite(sum([value.sum().item() for value in self._parameters])):
+                return
+            wrong = (name for name, value in self.trainable.items() if not bool(value.isfinite().all()))
+            raise DivergedError(f"{next(wrong, 'the sum of the weights')} is not finite")
 
     @contextmanager
     def substituted(self, weights: Mapping[str, Tensor]) -> Generator[None]:

@@ -33,9 +33,8 @@ class LossScaler:
     """Torch's ``GradScaler`` for one optimizer, and how many steps it left out."""
 
     def __init__(self, device: str) -> None:
-        self._scaler = torch.amp.GradScaler(
-            device, init_scale=SCALE_AT_FIRST, growth_interval=STEPS_BEFORE_GROWTH
-        )
+        self._device = device
+        self._scaler = _new_scaler(device)
         self.skipped_steps = 0
 
     @property
@@ -81,5 +80,11 @@ class LossScaler:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what ``state_dict`` gave."""
         whole = {"scale": state["scale"], "_growth_tracker": state["steps_since_change"]}
+        # A new one: torch's own load leaves in place what a step that raised had begun.
+        self._scaler = _new_scaler(self._device)
         self._scaler.load_state_dict({**self._scaler.state_dict(), **whole})
         self.skipped_steps = state["skipped_steps"]
+
+
+def _new_scaler(device: str) -> torch.amp.GradScaler:
+    return torch.amp.GradScaler(device, init_scale=SCALE_AT_FIRST, growth_interval=STEPS_BEFORE_GROWTH)

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from milepost_trainer.engine.errors import DivergedError, TornStateError
+from milepost_trainer.engine.errors import DivergedError, TornStateError, TrainingError
 from milepost_trainer.engine.evaluation import Evaluation, evaluate
 from milepost_trainer.engine.keyed_random import sample_keys
 from milepost_trainer.engine.learner import BeforeUpdate, Learner
@@ -32,6 +32,7 @@ ENGINE_VERSION = "1"
 STATE_SCHEMA_VERSION = "1"
 """Changes with the form of ``state_dict``."""
 
+RESERVED_METRICS = frozenset({"loss", "samples"})
 EVALUATED_PARTS: tuple[Part, ...] = ("validation", "test")
 OnUnit = Callable[[int, Mapping[str, float]], None]
 
@@ -40,6 +41,7 @@ class ModelTrainer:
     """An ordinary object: make it from its parts, then ``fit()``, or ``advance`` and ``step`` by hand."""
 
     def __init__(self, parts: TrainingParts, settings: TrainingSettings) -> None:
+        _check(parts)
         self._parts = parts
         self._settings = settings
         self._learner = Learner(parts, settings)
@@ -175,6 +177,11 @@ class ModelTrainer:
             found = evaluate(self.model, self._parts, "validation", self._settings)
         if not math.isfinite(found.loss):
             raise DivergedError(f"the validation loss is {found.loss} after epoch {progress.epoch + 1}")
+        for name, value in found.metrics.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the metric {name} is {value} on validation after epoch {progress.epoch + 1}"
+                )
         figures = {
             "epoch": progress.epoch + 1,
             "learning_rate": self._learning_rate(),
@@ -294,3 +301,17 @@ class ModelTrainer:
         if self.before_update:
             self.before_update()  # tensors change places, and somebody may be reading them
         return self._learner.substituted(self._progress.best)
+
+
+def _check(parts: TrainingParts) -> None:
+    """Refuse parts that no training can be made of.
+
+    Raises:
+        TrainingError: every problem is named.
+    """
+    wanted: tuple[Part, ...] = ("train", "validation")
+    problems = [f"the {part} part has no samples" for part in wanted if not parts.data.count(part)]
+    taken = sorted(RESERVED_METRICS & parts.metrics.keys())
+    problems += [f"a metric cannot be called {name}, which is a figure of its own" for name in taken]
+    if problems:
+        raise TrainingError("; ".join(problems))

@@ -44,6 +44,7 @@ class TrainingState:
         Buffers, gradients and random states are copied; frozen parameters and best weights never change in place.
         """
         learner, values = self._learner, self._values()
+        learner.boundary()
         tensors = {
             **copied(MODEL, learner.buffers),
             **copied(GRADIENT, learner.gradients),
@@ -66,7 +67,8 @@ class TrainingState:
     def resting_count(self) -> int:
         """How many ``resting`` ones there are."""
         learner = self._learner
-        slots = sum(map(len, learner.optimizer.state.values()))
+        kept = learner.optimizer.state.values()
+        slots = sum(isinstance(value, Tensor) for found in kept for value in found.values())
         return len(learner.trainable) + slots + (len(learner.average.tensors) if learner.average else 0)
 
     def check(self, values: Mapping[str, Any], source: TensorSource) -> None:
@@ -95,6 +97,7 @@ class TrainingState:
         source.read_into(destination.tensors)
         destination.finish()
         adopt(self._learner, restored, values)
+        self._learner.restored()
         self._surroundings.load_random_tensors(restored.random)
         best = self._learner.evaluated_copy() if best_is_present(values) else restored.best
         self._progress.load_state_dict(values, best)
