@@ -360,7 +360,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "trainable": "names of state: model.*",
         "frozen": "names of state: frozen.*",
         "_parameters": "those of trainable",
-        "_weights": "those of trainable",
+        "_watch": "marks of this process: what must not change was put back with it",
         "optimizer": "state: optimizer.*; its learning rate follows from the schedule",
         "slots": "follows from the settings",
         "_base_rates": "follows from the settings, or from the task",
@@ -373,7 +373,11 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "steps": "state: averaged_steps",
         "tensors": "state: average.*",
     },
-    LossScaler: {"_scaler": "state: scaler", "skipped_steps": "state: scaler.skipped_steps"},
+    LossScaler: {
+        "_device": "fingerprint",
+        "_scaler": "state: scaler",
+        "skipped_steps": "state: scaler.skipped_steps",
+    },
     Schedule: {
         "_settings": "fingerprint",
         "_initial": "fingerprint",

@@ -27,9 +27,10 @@ class _Known:
 class KeptParts:
     """Knows the artifacts that hold the frozen parameters and the best model; shared by two threads.
 
-    An artifact becomes known when its checkpoint is whole in the spool, or came with the checkpoint that the run goes on from. The
-    best model was the present one when its epoch ended: a checkpoint of that boundary holds it as ``model``, or as
-    ``average`` where weights are averaged, and files name tensors without their part, so the bytes are the same.
+    An artifact becomes known when its checkpoint is whole in the spool, or came with the checkpoint that the run
+    goes on from. The best model was the present one when its epoch ended: a checkpoint of that boundary holds it
+    as ``model``, or as ``average`` where weights are averaged, and files name tensors without their part, so the
+    bytes are the same.
     """
 
     def __init__(self) -> None:
