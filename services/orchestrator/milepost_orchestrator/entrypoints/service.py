@@ -19,7 +19,8 @@ from milepost_orchestrator.application.errors import DatabaseUnavailableError
 from milepost_orchestrator.bootstrap import Orchestrator
 from milepost_orchestrator.entrypoints.bus import create_broker, subscribe
 from milepost_orchestrator.entrypoints.consumer_guard import guard_consumer
-from milepost_orchestrator.entrypoints.http import HttpPorts, create_app
+from milepost_orchestrator.entrypoints.http.application import create_app
+from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http_settings import HttpSettings
 
 log = structlog.get_logger()

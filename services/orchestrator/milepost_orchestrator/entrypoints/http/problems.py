@@ -62,3 +62,8 @@ def problem_of(rejected: Rejected) -> JSONResponse:
         command_id=rejected.command_id,
         operation_id=rejected.operation_id,
     )
+
+
+def not_found(noun: str, wanted: str, fix: str) -> JSONResponse:
+    """Return the problem document of something that is not there."""
+    return problem(404, f"{noun}-not-found", f"there is no {noun} {wanted}", fix)

@@ -1,0 +1,1 @@
+"""The HTTP entrance, one module for each resource, reading and commanding apart."""

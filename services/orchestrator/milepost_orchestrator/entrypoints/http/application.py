@@ -1,0 +1,32 @@
+"""The HTTP application: the same handler and the same answers as on the bus, and the read models."""
+
+from fastapi import Depends, FastAPI
+
+from milepost_orchestrator.entrypoints.http.authorization import require
+from milepost_orchestrator.entrypoints.http.bodies import bounded_body
+from milepost_orchestrator.entrypoints.http.checkpoints_reading import checkpoints_reading
+from milepost_orchestrator.entrypoints.http.failures import add_failure_handlers
+from milepost_orchestrator.entrypoints.http.health import health
+from milepost_orchestrator.entrypoints.http.operations_commanding import operations_commanding
+from milepost_orchestrator.entrypoints.http.operations_reading import operations_reading
+from milepost_orchestrator.entrypoints.http.ports import HttpPorts
+from milepost_orchestrator.entrypoints.http.workers_reading import workers_reading
+
+ROUTERS = (
+    operations_commanding,
+    operations_reading,
+    checkpoints_reading,
+    workers_reading,
+    health,
+)
+"""Every resource, reading and commanding apart; each makes its routes from the ports."""
+
+
+def create_app(ports: HttpPorts, *, token: str | None) -> FastAPI:
+    """Return the application; nothing is opened before it is served."""
+    app = FastAPI(title="Milepost", version="1", dependencies=[Depends(require(token))])
+    for router in ROUTERS:
+        app.include_router(router(ports))
+    add_failure_handlers(app)
+    app.middleware("http")(bounded_body)
+    return app

@@ -1,0 +1,49 @@
+"""What goes wrong around the routes, as problem documents."""
+
+from typing import cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from milepost_contracts.failures import Problem
+from milepost_runtime.errors import RuntimeServiceError
+from starlette.exceptions import HTTPException
+
+from milepost_orchestrator.entrypoints.http.problems import problem
+
+
+def add_failure_handlers(app: FastAPI) -> None:
+    """Let the application answer failures with problem documents."""
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(RuntimeServiceError, _away)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    faults = cast("RequestValidationError", error).errors()
+    problems = [
+        Problem(
+            field=".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]),
+            message=str(fault["msg"]).removeprefix("Value error, "),
+        )
+        for fault in faults
+    ]
+    words = "; ".join(f"{each.field}: {each.message}" for each in problems[:3])
+    return problem(422, "invalid-command", words, "see /docs for what is expected", problems=problems)
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    return problem(503, "unavailable", str(error), "try again in a moment; /readyz says what is away")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = str(error.detail) if isinstance(error, HTTPException) else "unknown"
+    code, fix = {
+        401: ("unauthorized", "send the header Authorization: Bearer <MILEPOST_HTTP_TOKEN>"),
+        404: ("not-found", "see /docs for what there is"),
+        405: ("method-not-allowed", "see /docs for what there is"),
+    }.get(status, (f"http-{status}", "see /docs for what is expected"))
+    answer = problem(status, code, detail, fix)
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)
+    return answer

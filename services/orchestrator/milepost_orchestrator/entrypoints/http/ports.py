@@ -1,0 +1,18 @@
+"""What the HTTP entrance works with."""
+
+from dataclasses import dataclass
+
+from milepost_orchestrator.adapters.readiness import ReadinessChecks
+from milepost_orchestrator.application.commands import CommandHandler
+from milepost_orchestrator.application.projector import Projector
+from milepost_orchestrator.application.queries import Queries
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPorts:
+    """What the HTTP entrance works with."""
+
+    handler: CommandHandler
+    queries: Queries
+    readiness: ReadinessChecks
+    projector: Projector
