@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DISTRIBUTIONS := contracts services/runtime services/backtester services/trainer services/orchestrator infra services/cli
+DISTRIBUTIONS := contracts services/runtime services/models services/backtester services/trainer services/orchestrator infra services/cli
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 # The tests wait more than they compute: three at a time on two cores, each with servers of its own.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from milepost_trainer.bars.models import ModelSettings, build_model
+from milepost_models.families import ModelSettings
 from milepost_trainer.bars.windows import WindowedData
 from milepost_trainer.engine.order import permutation
 from milepost_trainer.engine.parts import TrainingParts
@@ -20,6 +20,8 @@ from milepost_trainer.engine.trainer import ModelTrainer
 from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tests.trainer.initial_models import initial_model
 
 Row = tuple[str, float, str]
 
@@ -152,7 +154,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def _model(case: Case) -> nn.Module:
-    return build_model(case.model, features=FEATURES, window=WINDOW, seed=1)
+    return initial_model(case.model, features=FEATURES, window=WINDOW, seed=1)
 
 
 def _data(samples: int) -> WindowedData:

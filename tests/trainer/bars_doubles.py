@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from milepost_contracts.specs.bars_training import BarsTaskParameters, FeatureSpec
-from milepost_trainer.bars.bar_files import COLUMNS, Bars
+from milepost_models.bar_files import COLUMNS, Bars
 
 from tests.support.bars import make_bars
 from tests.trainer.trainer_doubles import small_spec

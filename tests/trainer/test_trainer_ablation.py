@@ -13,7 +13,6 @@ import pytest
 import torch
 from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_trainer.bars.losses import loss_of
-from milepost_trainer.bars.models import build_model
 from milepost_trainer.engine import precision
 from milepost_trainer.engine.averaging import WeightAverage
 from milepost_trainer.engine.errors import TrainingError
@@ -28,6 +27,7 @@ from milepost_trainer.engine.surroundings import Surroundings
 from milepost_trainer.engine.trainer import ModelTrainer
 from torch import nn
 
+from tests.trainer.initial_models import initial_model
 from tests.trainer.trainer_doubles import DATA, QUICK, RICH, SMALL, digest_of, make_trainer, through_files
 
 pytestmark = pytest.mark.unit
@@ -71,7 +71,7 @@ class Noisy(nn.Module):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.inner = build_model(RICH, features=3, window=DATA.window, seed=seed)
+        self.inner = initial_model(RICH, features=3, window=DATA.window, seed=seed)
         self.fixed = nn.Linear(3, 3)
         self.fixed.requires_grad_(False)
         self.fixed.weight.copy_(torch.randn(3, 3, generator=torch.Generator().manual_seed(seed)))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
+from milepost_models.families import ModelSettings
 from milepost_runtime.bridge.cancellation import CancellationToken, StopRequest
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.checkpoints.data import StagedCheckpoint
@@ -20,7 +21,6 @@ from milepost_runtime.clock import SystemClock
 from milepost_runtime.digests import canonical_json, digest_of_bytes
 from milepost_runtime.worker.child_sink import ChildSink
 from milepost_trainer import arena_sets, captures
-from milepost_trainer.bars.models import ModelSettings
 from milepost_trainer.captures import Captures
 from milepost_trainer.engine.settings import OptimizerSettings
 from milepost_trainer.engine.state import TrainerState

@@ -14,11 +14,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from milepost_contracts.specs.bars_training import BarsTaskParameters
-from milepost_trainer.bars.bar_files import COLUMNS, Bars, load_bars
-from milepost_trainer.bars.features import first_row
+from milepost_models.bar_files import COLUMNS, Bars, load_bars
+from milepost_models.features import first_row
+from milepost_models.scaling import scaling_from_json
 from milepost_trainer.bars.labels import NONE, compute_labels
 from milepost_trainer.bars.preparation import PreparedData, prepare
-from milepost_trainer.bars.scaling import scaling_from_json
 from milepost_trainer.bars.split import samples_within, spans
 from milepost_trainer.bars.task import BarsTask
 from milepost_trainer.bars.windows import WindowedData

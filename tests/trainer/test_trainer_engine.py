@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from milepost_trainer.bars.models import ModelSettings, build_model
+from milepost_models.families import ModelSettings
 from milepost_trainer.bars.windows import WindowedData
 from milepost_trainer.engine.errors import DivergedError, StateMismatchError, TornStateError, TrainingError
 from milepost_trainer.engine.order import permutation
@@ -17,6 +17,7 @@ from milepost_trainer.engine.trainer import ModelTrainer
 from torch import nn
 from torch.nn import functional
 
+from tests.trainer.initial_models import initial_model
 from tests.trainer.trainer_doubles import DATA, QUICK, SMALL, digest_of, make_data, make_trainer
 
 pytestmark = pytest.mark.unit
@@ -48,7 +49,9 @@ def plain(model: nn.Module, **settings: object) -> ModelTrainer:
 def test_each_model_follows_from_its_seed_and_sees_every_row(family: str, normalization: str) -> None:
     """One number for each sample; another seed gives other weights; changing any row changes the output."""
     settings = ModelSettings(family, hidden_size=8, layers=2, normalization=normalization)
-    model, same, other = (build_model(settings, features=3, window=4, seed=seed).eval() for seed in (1, 1, 2))
+    model, same, other = (
+        initial_model(settings, features=3, window=4, seed=seed).eval() for seed in (1, 1, 2)
+    )
     inputs = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(3))
     outputs = model(inputs)
     assert outputs.shape == (5,)

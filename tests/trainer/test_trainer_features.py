@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from milepost_contracts.specs.bars_training import FeatureSpec
-from milepost_trainer.bars import rolling
-from milepost_trainer.bars.bar_files import Bars, Floats
-from milepost_trainer.bars.features import (
+from milepost_models import rolling
+from milepost_models.bar_files import Bars, Floats
+from milepost_models.features import (
     START_WEIGHT_MAX,
     compute_features,
     data_versions,

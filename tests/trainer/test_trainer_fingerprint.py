@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from milepost_contracts.failures import FailureCode
+from milepost_models.environment import environment_of
 from milepost_runtime.errors import FingerprintMismatchError
 from milepost_runtime.fingerprints import ENVIRONMENT, accepted_differences, compare_fingerprints
 from milepost_runtime.worker.failure import describe_failure
-from milepost_trainer.environment import environment_of
 from milepost_trainer.fingerprint import fingerprint_of
 
 from tests.trainer.trainer_doubles import Workplace

@@ -15,7 +15,7 @@ from milepost_contracts.specs.bars_labels import (
     TripleBarrierLabel,
     ZigzagLabel,
 )
-from milepost_trainer.bars.bar_files import Floats
+from milepost_models.bar_files import Floats
 from milepost_trainer.bars.labels import NONE, compute_labels, zigzag
 
 pytestmark = pytest.mark.unit

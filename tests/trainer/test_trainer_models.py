@@ -7,21 +7,22 @@ import numpy as np
 import pytest
 import torch
 from milepost_contracts.specs.bars_training import BarsTaskParameters
+from milepost_models.families import ModelSettings
+from milepost_models.inference import probabilities
 from milepost_trainer.bars.losses import (
     accuracy,
     entropies,
     loss_of,
     mean_absolute_error,
     metrics_of,
-    probabilities,
 )
-from milepost_trainer.bars.models import ModelSettings, build_model
 from milepost_trainer.bars.task import augmentation_of
 from milepost_trainer.engine.keyed_random import sample_keys
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tests.trainer.bars_doubles import spec_of
+from tests.trainer.initial_models import initial_model
 
 pytestmark = pytest.mark.unit
 
@@ -32,7 +33,7 @@ INPUTS = torch.randn(32, WINDOW, FEATURES, generator=torch.Generator().manual_se
 
 def model_of(family: Any, outputs: int = 1, seed: int = 0, **settings: Any) -> nn.Module:
     made = ModelSettings(family, hidden_size=8, layers=2, heads=2, **settings)
-    return build_model(made, features=FEATURES, window=WINDOW, seed=seed, outputs=outputs)
+    return initial_model(made, features=FEATURES, window=WINDOW, seed=seed, outputs=outputs)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.training import TrainingSpec
-from milepost_trainer.bars.bar_files import Bars, load_bars
+from milepost_models.bar_files import Bars, load_bars
+from milepost_models.inference import ROWS_MULTIPLE, Predictor, load_model
 from milepost_trainer.bars.task import BarsTask
 from milepost_trainer.engine.trainer import ModelTrainer
-from milepost_trainer.inference import ROWS_MULTIPLE, Predictor, load_model
 from milepost_trainer.loss_curve import draw_losses
 from milepost_trainer.results import RESULT_FILES, write_results
 from milepost_trainer.specs import training_settings

@@ -12,12 +12,12 @@ import torch
 from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_contracts.specs.training import TrainingSpec
+from milepost_models.families import ModelSettings
 from milepost_runtime.bridge.cancellation import CancellationToken, StopRequest
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.digests import canonical_json, digest_of_bytes, digest_of_file
 from milepost_runtime.worker.kind import JobContext
 from milepost_trainer.bars.losses import loss_of, metrics_of
-from milepost_trainer.bars.models import ModelSettings, build_model
 from milepost_trainer.bars.windows import WindowedData
 from milepost_trainer.engine.parts import TrainingParts
 from milepost_trainer.engine.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
@@ -29,6 +29,7 @@ from safetensors.torch import load, save
 
 from tests.support.bars import make_bars
 from tests.support.bridge import SpoolSink
+from tests.trainer.initial_models import initial_model
 
 SMALL = ModelSettings(hidden_size=8, layers=1)
 RICH = ModelSettings(hidden_size=8, layers=2, dropout=0.2, normalization="batch")
@@ -67,7 +68,7 @@ def make_trainer(
     model: ModelSettings = RICH, *, weights_seed: int = 0, data: WindowedData = DATA, **settings: Any
 ) -> ModelTrainer:
     """A fresh trainer; ``weights_seed`` is another one where a test must not profit from equal beginnings."""
-    built = build_model(model, features=3, window=data.window, seed=weights_seed)
+    built = initial_model(model, features=3, window=data.window, seed=weights_seed)
     parts = TrainingParts(
         built, data, loss=loss_of(BarsTaskParameters()), metrics=metrics_of(BarsTaskParameters())
     )

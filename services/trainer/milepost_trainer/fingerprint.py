@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from milepost_contracts.specs.training import TrainingSpec
+from milepost_models.environment import environment_of
 from milepost_runtime.digests import canonical_json
 from milepost_runtime.fingerprints import environment_entries
 
 from milepost_trainer.engine.trainer import ENGINE_VERSION, STATE_SCHEMA_VERSION
-from milepost_trainer.environment import environment_of
 
 
 def fingerprint_of(

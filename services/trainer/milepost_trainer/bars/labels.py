@@ -15,9 +15,8 @@ from milepost_contracts.specs.bars_labels import (
     TripleBarrierLabel,
     ZigzagLabel,
 )
-
-from milepost_trainer.bars.bar_files import Floats, Indices
-from milepost_trainer.bars.rolling import over_windows
+from milepost_models.bar_files import Floats, Indices
+from milepost_models.rolling import over_windows
 
 NONE = -1
 """Stands for the last bar where there is no label."""

@@ -78,14 +78,6 @@ def entropies(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, targets, reduction="none")
 
 
-def probabilities(outputs: Tensor) -> Tensor:
-    """Return the probability of each class (samples by classes)."""
-    if outputs.ndim == 1:
-        up = torch.sigmoid(outputs)
-        return torch.stack((1 - up, up), dim=1)
-    return torch.softmax(outputs, dim=1)
-
-
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Share of right classes."""
     chosen = outputs > 0 if outputs.ndim == 1 else outputs.argmax(dim=1)

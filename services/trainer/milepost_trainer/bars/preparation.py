@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from milepost_contracts.specs.bars_losses import CrossEntropyLoss, FocalLoss
 from milepost_contracts.specs.bars_training import BarsTaskParameters
+from milepost_models.bar_files import Bars, Floats, Indices
+from milepost_models.features import Features, compute_features
+from milepost_models.scaling import Scaling, fit
+from milepost_models.windows import rows_tensor
 from torch import Tensor
 
-from milepost_trainer.bars.bar_files import Bars, Floats, Indices
-from milepost_trainer.bars.features import Features, compute_features
 from milepost_trainer.bars.labels import Labels, compute_labels
-from milepost_trainer.bars.scaling import Scaling, fit
 from milepost_trainer.bars.split import samples_within, spans
 from milepost_trainer.bars.windows import WindowedData
 from milepost_trainer.engine.parts import PARTS
@@ -157,8 +158,3 @@ def _data(symbols: Sequence[_Symbol], scaling: Scaling, parameters: BarsTaskPara
         window=parameters.window,
         **parts,
     )
-
-
-def rows_tensor(scaled: Floats) -> Tensor:
-    """Return scaled features as the model sees them; rows that no window reaches may lack values and get zeros."""
-    return torch.tensor(np.nan_to_num(scaled), dtype=torch.float32)

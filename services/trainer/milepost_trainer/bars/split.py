@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 from milepost_contracts.specs.bars_training import SplitSpec
+from milepost_models.bar_files import Indices
 from numpy.typing import NDArray
 
-from milepost_trainer.bars.bar_files import Indices
 from milepost_trainer.bars.labels import Labels
 
 Times = NDArray[np.int64]

@@ -1,8 +1,8 @@
-"""Samples as windows over rows of features."""
+"""Samples for the engine: windows over rows of features, in three parts."""
 
 from dataclasses import dataclass
 
-import torch
+from milepost_models.windows import windows_at
 from torch import Tensor
 
 from milepost_trainer.engine.errors import TrainingError
@@ -43,8 +43,3 @@ class WindowedData:
     def _rows(self, part: Part) -> Tensor:
         rows: Tensor = getattr(self, part)
         return rows
-
-
-def windows_at(features: Tensor, rows: Tensor, window: int) -> Tensor:
-    """Return the windows that end at these rows (rows by window by features)."""
-    return features[rows.unsqueeze(1) + torch.arange(1 - window, 1)]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from milepost_contracts.model import JsonObject
 
-from milepost_trainer.bars.bar_files import Floats
+from milepost_models.bar_files import Floats
 
 
 @dataclass(frozen=True, slots=True)

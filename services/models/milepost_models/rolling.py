@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from milepost_trainer.bars.bar_files import Floats
+from milepost_models.bar_files import Floats
 
 BLOCK_VALUES_MAX = 4_000_000
 """Windows are worked through in blocks, so that long ones over long series fit into memory."""

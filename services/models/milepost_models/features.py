@@ -13,8 +13,8 @@ import numpy as np
 import talib
 from milepost_contracts.specs.bars_training import BollingerSpec, FeatureSpec, MacdSpec
 
-from milepost_trainer.bars.bar_files import Bars, Floats
-from milepost_trainer.bars.rolling import over_windows
+from milepost_models.bar_files import Bars, Floats
+from milepost_models.rolling import over_windows
 
 START_WEIGHT_MAX = 0.001
 """How much an exponential mean's first value may still weigh in the first row that is used."""

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
+from milepost_contracts.specs.bars_training import BarsTaskParameters
 from torch import Tensor, nn
 from torch.nn import functional
 
-from milepost_trainer.bars.transformer import TransformerEncoder
-from milepost_trainer.engine.order import generator_for
+from milepost_models.transformer import TransformerEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +114,28 @@ class Transformer(nn.Module):
         return _single(self.head(self.encoder(inputs)))
 
 
-def build_model(
-    settings: ModelSettings, *, features: int, window: int, seed: int, outputs: int = 1
-) -> nn.Module:
-    """Return a model whose initial weights follow from the seed; nobody else's random numbers are touched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(generator_for(seed, "weights").get_state())
-        match settings.family:
-            case "mlp":
-                return Perceptron(settings, features, window, outputs)
-            case "lstm" | "gru":
-                return Recurrent(settings, features, outputs)
-            case "tcn":
-                return TemporalConvolution(settings, features, window, outputs)
-            case "transformer":
-                return Transformer(settings, features, window, outputs)
+def model_of(parameters: BarsTaskParameters, *, features: int) -> nn.Module:
+    """Return a new model; one logit tells two classes apart, more have one each."""
+    classes = len(parameters.label.classes)
+    return build_model(
+        ModelSettings(**parameters.model.model_dump()),
+        features=features,
+        window=parameters.window,
+        outputs=classes if classes > 2 else 1,
+    )
+
+
+def build_model(settings: ModelSettings, *, features: int, window: int, outputs: int = 1) -> nn.Module:
+    """Return a model; its initial weights are drawn from torch's generator."""
+    match settings.family:
+        case "mlp":
+            return Perceptron(settings, features, window, outputs)
+        case "lstm" | "gru":
+            return Recurrent(settings, features, outputs)
+        case "tcn":
+            return TemporalConvolution(settings, features, window, outputs)
+        case "transformer":
+            return Transformer(settings, features, window, outputs)
 
 
 def _head(settings: ModelSettings, outputs: int) -> nn.Module:
