@@ -290,6 +290,8 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_bars": "input",
         "_rules": "fingerprint",
         "charges": "follows from the rules",
+        "fills_for_certain": "follows from the rules",
+        "scheduled": "empty between two calls of advance: in line",
         "now": "its own attributes below",
         "_other": "copy to look ahead on, written before it is read",
         "_ahead": "how far that copy is",
@@ -318,6 +320,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "next_order_id": "state: next_order_id",
         "_resting": "number of waiting",
         "_marks": "where cash is looked up",
+        "_plain": "true between two bars: handed over",
     },
     Logs: dict.fromkeys(LOGS, "log"),
     SmaCross: {

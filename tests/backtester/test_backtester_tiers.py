@@ -29,7 +29,7 @@ from milepost_contracts.specs.strategies import (
     SmaCrossParameters,
 )
 
-from tests.backtester.backtest_doubles import Script, bars_of, digest_of, through_json
+from tests.backtester.backtest_doubles import Script, Trader, bars_of, digest_of, through_json
 from tests.support.bars import make_bars
 
 pytestmark = pytest.mark.unit
@@ -229,3 +229,53 @@ def test_a_tier_that_is_not_offered_is_refused() -> None:
     """Who asks for a compiled tier of a plain strategy is told which one there is."""
     with pytest.raises(ValueError, match="'python'"):
         engine_in("compiled", Script({}), FIVE)
+
+
+class Watcher(Trader):
+    """Mostly market orders, now and then others; writes down what it sees of the account, at some bars only."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, every=9)
+        self.sights: list[Any] = []
+
+    def wake_when(self) -> WakeWhen:
+        return WakeWhen(every_bars=1)
+
+    def on_bar(self, bar: Any, broker: Any) -> None:
+        super().on_bar(bar, broker)
+        number = self._number
+        if number // 3 % 2:
+            self.sights.append((bar.index, broker.position))
+        if number // 17 % 5 == 0:
+            self.sights.append((bar.index, broker.cash, broker.equity))
+        if number // 19 % 11 == 0:
+            self.sights.append((bar.index, broker.waiting))
+        if number // 23 % 3 == 0:
+            self.sights.append(broker.order(float(number // 29 % 9 - 4) or 0.1))
+        if number // 31 % 13 == 0:
+            self.sights.append(broker.cancel(broker.order(1.0)))
+        if number // 37 % 4 == 0:
+            self.sights.append(broker.target(float(number // 41 % 5 - 2)))
+        if number // 43 % 17 == 0:
+            self.sights.append((bar.index, broker.cash, broker.position))
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    terms=st.sampled_from([Terms(), Terms(commission_rate=0.001), TERMS, Terms(leverage_max=2.0)]),
+    steps=st.lists(st.integers(1, 90), max_size=8),
+)
+@settings(max_examples=60, deadline=None)
+def test_orders_that_are_scheduled_change_nothing(seed: int, terms: Terms, steps: list[int]) -> None:
+    """A strategy whose market orders run ahead of the account sees and gets what one called bar by bar does."""
+    bars = make_bars(400, seed % 1000, step=0.3)
+    awake, watched = Watcher(seed), Watcher(seed)
+    slow = BacktestingEngine(bars, awake, initial_cash=5000.0, terms=terms, tier="wake")
+    slow.advance()
+    fast = BacktestingEngine(bars, watched, initial_cash=5000.0, terms=terms, tier="python")
+    for step in steps:
+        fast.advance(fast.bar_index + step)
+    fast.advance()
+    assert watched.sights == awake.sights
+    assert digest_of(fast) == digest_of(slow)
+    assert fast.state_dict() == slow.state_dict()

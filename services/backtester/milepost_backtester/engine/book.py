@@ -6,6 +6,7 @@ changes, to see when the next order acts; ``adopt`` takes those copies over, so 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,14 @@ from milepost_backtester.engine.layouts import (
     BarArrays,
     Table,
 )
+from milepost_backtester.engine.orders import ORDER_ID, QUANTITY, SUBMITTED_BAR, SYMBOL, OrderRow
 from milepost_backtester.engine.records import Logs, State, rows_as_states, states_as_rows
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.engine.waking import ALWAYS_ASLEEP, WakeWhen
 
 ROWS_FIRST = 64
 NO_WISHES: Floats = np.empty((1, 0))
+ASLEEP = (ALWAYS_ASLEEP.prices, ALWAYS_ASLEEP.counts)
 COUNTED = {
     "next_order_id": NEXT_ORDER_ID,
     "fills": FILLS,
@@ -111,8 +114,10 @@ class Book:
         "done",
         "equity_marks",
         "fills",
+        "fills_for_certain",
         "now",
         "position_marks",
+        "scheduled",
         "trades",
     )
 
@@ -125,6 +130,10 @@ class Book:
         """How many bars ``now`` has taken in."""
         self._ahead = 0
         self.charges = bool(terms.borrow_rate or terms.maintenance_margin)
+        self.fills_for_certain = not self.charges and terms.leverage_max == inf
+        """Whether a market order fills whole at the next open, whatever the account: nothing refuses it."""
+        self.scheduled: list[OrderRow] = []
+        """Market orders that nothing but ``run_to`` has to know of yet, by the bar at which they were decided."""
         self.now = Tables(1, initial_cash)
         self._other = Tables(1, initial_cash)
         self.fills: Table = np.zeros(ROWS_FIRST, FILL)
@@ -157,6 +166,8 @@ class Book:
 
     def run_to(self, stop: int) -> None:
         """Do bars for good until ``stop`` of them are done."""
+        if self.scheduled:
+            self._run_scheduled()
         if self.done < stop:
             self._run(self.now, stop, NO_WISHES, NEVER)
             self.done = stop
@@ -168,7 +179,7 @@ class Book:
 
     def run_until_wanted(self, stop: int, when: WakeWhen) -> bool:
         """Do bars for good until one wakes the strategy; say whether one did."""
-        self.done, reason = self._run(self.now, stop, NO_WISHES, WHEN_WANTED, when)
+        self.done, reason = self._run(self.now, stop, NO_WISHES, WHEN_WANTED, (when.prices, when.counts))
         return reason == EVENT
 
     def ahead(self, stop: int) -> int | None:
@@ -187,6 +198,9 @@ class Book:
 
     def append(self, rows: list[tuple[Any, ...]]) -> None:
         """Put orders in line."""
+        if self.scheduled:
+            # A fill looks at all orders in line; those of a later bar must not be among them.
+            self.run_to(rows[0][SUBMITTED_BAR] + 1)
         count = self.now.counts.item(ORDERS)
         while count + len(rows) > len(self.now.orders):
             self.now.orders = _doubled(self.now.orders)
@@ -251,37 +265,62 @@ class Book:
         self.position_marks[0, :bars] = logs.position[:bars]
         self.fills = _with_room(logs.fills[:fills])
         self.trades = _with_room(logs.trades[:trades])
+        self.scheduled.clear()
         self.done = bars
 
+    def _run_scheduled(self) -> None:
+        """Do the bars up to the last order that was scheduled and put it in line."""
+        columns = tuple(zip(*self.scheduled, strict=True))
+        order_ids, submitted, symbols = (
+            np.array(columns[place], dtype=np.int64) for place in (ORDER_ID, SUBMITTED_BAR, SYMBOL)
+        )
+        quantities = np.array(columns[QUANTITY], dtype=np.float64)
+        self.scheduled.clear()
+        tables, placed = self.now, 0
+        while True:
+            self.done, placed = kernel.run_scheduled(
+                self.done,
+                placed,
+                order_ids,
+                quantities,
+                submitted,
+                symbols,
+                *ASLEEP,
+                *self._bars,
+                NO_WISHES,
+                self._rules,
+                *self._arrays_of(tables),
+            )
+            if placed == len(order_ids):
+                return
+            self._grow(tables)
+
+    def _arrays_of(self, tables: Tables) -> tuple[Table, ...]:
+        """Return what the kernel changes, in its order."""
+        marks = (self.equity_marks, self.cash_marks, self.position_marks)
+        return (
+            tables.money,
+            tables.counts,
+            tables.position,
+            tables.orders,
+            tables.lots,
+            self.fills,
+            self.trades,
+            *marks,
+        )
+
     def _run(
-        self, tables: Tables, stop: int, wishes: Floats, returns: int, when: WakeWhen = ALWAYS_ASLEEP
+        self,
+        tables: Tables,
+        stop: int,
+        wishes: Floats,
+        returns: int,
+        when: tuple[Floats, Integers] = ASLEEP,
     ) -> tuple[int, int]:
         start = first = self.done
         while True:
             start, reason = kernel.run(
-                start,
-                stop,
-                returns,
-                when.prices,
-                when.counts,
-                self._bars.timestamp,
-                self._bars.open,
-                self._bars.high,
-                self._bars.low,
-                self._bars.close,
-                wishes,
-                first,
-                self._rules,
-                tables.money,
-                tables.counts,
-                tables.position,
-                tables.orders,
-                tables.lots,
-                self.fills,
-                self.trades,
-                self.equity_marks,
-                self.cash_marks,
-                self.position_marks,
+                start, stop, returns, *when, *self._bars, wishes, first, self._rules, *self._arrays_of(tables)
             )
             if reason != GROW:
                 return start, reason

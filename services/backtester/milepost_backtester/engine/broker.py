@@ -13,6 +13,7 @@ from milepost_backtester.engine.orders import (
     KIND,
     ORDER_ID,
     PARENT,
+    QUANTITY,
     Conditions,
     OrderRow,
     market_row,
@@ -21,6 +22,7 @@ from milepost_backtester.engine.orders import (
 from milepost_backtester.engine.records import Order, orders_of
 
 ORDERS_WAITING_MAX = 10_000
+SCHEDULED_MAX = 1024
 
 
 class Broker:
@@ -35,6 +37,7 @@ class Broker:
         "_book",
         "_links",
         "_marks",
+        "_plain",
         "_resting",
         "acts_next",
         "cancelled",
@@ -50,6 +53,8 @@ class Broker:
         """Rows of ``layouts.ORDER``, given at this bar."""
         self.cancelled: set[int] = set()
         self._links: dict[int, int] = {}
+        self._plain = True
+        """Whether all of ``decided`` are market orders without any condition."""
         self.acts_next = False
         """Whether an order was handed over that acts at the next open for certain."""
         self.refresh()
@@ -62,6 +67,8 @@ class Broker:
         """Cash after all fills so far; negative when borrowed."""
         if self._marks:
             return self._book.cash_marks.item(self._bar.index)
+        if self._book.scheduled:
+            self._book.run_to(self._bar.index + 1)
         return self._book.now.money.item(CASH)
 
     @property
@@ -96,6 +103,7 @@ class Broker:
         if conditions is None and not instead_of and quantity != 0 and isfinite(quantity):
             rows = [market_row(order_id, quantity, bar)]
         else:
+            self._plain = False
             wanted = conditions or Conditions()
             faults = wanted.faults(quantity)
             if faults:
@@ -148,9 +156,15 @@ class Broker:
         self.decided.clear()
         self.cancelled.clear()
         self._links.clear()
+        self._plain = True
         self._bar.index = self._book.done - 1
-        self.acts_next = bool((self._book.waiting["kind"] == MARKET).any())
+        self.see_what_acts_next()
         self.refresh()
+
+    def see_what_acts_next(self) -> None:
+        """Look whether an order waits that acts at the next open for certain."""
+        waiting = self._book.waiting
+        self.acts_next = len(waiting) > 0 and bool((waiting["kind"] == MARKET).any())
 
     def refresh(self, *, marks: bool = False) -> None:
         """Look at the book again; ``marks``: cash changes from bar to bar, as the marks of the bars ahead say."""
@@ -159,6 +173,19 @@ class Broker:
         self.next_order_id: int = tables.counts.item(NEXT_ORDER_ID)
         self._resting: int = tables.counts.item(ORDERS)
         self._marks = marks
+
+    def schedule(self) -> bool:
+        """Leave what was decided to the book's next run if the position that follows is certain, and say so.
+
+        For bars at which nothing else waits and nothing can refuse a market order.
+        """
+        if self.cancelled or not self._plain or len(self._book.scheduled) >= SCHEDULED_MAX:
+            return False
+        for row in self.decided:
+            self.position += row[QUANTITY]
+        self._book.scheduled += self.decided
+        self.decided.clear()
+        return True
 
     def hand_over(self) -> None:
         """Give the book what was decided."""
@@ -172,6 +199,7 @@ class Broker:
             self._book.append(self.decided)
             self.acts_next = any(row[KIND] == MARKET for row in self.decided)
             self.decided.clear()
+            self._plain = True
         tables = self._book.now
         tables.counts[NEXT_ORDER_ID] = self.next_order_id
         self._resting = tables.counts.item(ORDERS)

@@ -20,6 +20,8 @@ from milepost_backtester.engine.layouts import (
     FILLS,
     GROW,
     LOTS,
+    NEVER,
+    NEXT_ORDER_ID,
     ORDERS,
     TRADES,
     WAKE_ABOVE,
@@ -33,7 +35,7 @@ from milepost_backtester.engine.layouts import (
     Table,
 )
 from milepost_backtester.engine.lots import observe
-from milepost_backtester.engine.margin import call_margin, charge_borrowing
+from milepost_backtester.engine.margin import call_margin, charge_borrowing, submit_market
 from milepost_backtester.engine.matching import match_bar
 
 
@@ -135,3 +137,55 @@ def run(
         ):
             return bar + 1, EVENT
     return stop, DONE
+
+
+@compiled
+def run_scheduled(
+    start: int,
+    place: int,
+    order_ids: Integers,
+    quantities: Floats,
+    submitted_bars: Integers,
+    symbols: Integers,
+    wake_prices: Floats,
+    wake_counts: Integers,
+    timestamp: Integers,
+    open_price: Floats,
+    high: Floats,
+    low: Floats,
+    close: Floats,
+    wanted: Floats,
+    rules: Table,
+    money: Floats,
+    counts: Integers,
+    position: Floats,
+    orders: Table,
+    lots: Table,
+    fills: Table,
+    trades: Table,
+    equity_marks: Floats,
+    cash_marks: Floats,
+    position_marks: Floats,
+) -> tuple[int, int]:
+    """Put market orders in line from ``place`` on, each after the bar at which it was decided.
+
+    Return how many bars are done and how many orders are in line; with fewer than there are a table needs room.
+    ``wanted``: no columns.
+    """
+    account = Account(money, counts, position, orders, lots, fills, trades)
+    while place < len(order_ids):
+        bar = submitted_bars[place]
+        if start <= bar:
+            start, reason = run(
+                start, bar + 1, NEVER, wake_prices, wake_counts, timestamp, open_price, high, low, close, wanted,
+                0, rules, money, counts, position, orders, lots, fills, trades, equity_marks, cash_marks,
+                position_marks,
+            )  # fmt: skip
+            if reason == GROW:
+                break
+        if counts[ORDERS] + 2 * len(position) > len(orders):
+            break
+        counts[NEXT_ORDER_ID] = order_ids[place]
+        submit_market(account, bar, symbols[place], quantities[place])
+        place += 1
+    return start, place

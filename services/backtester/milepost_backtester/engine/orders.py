@@ -9,7 +9,7 @@ from milepost_backtester.engine.records import Order
 
 OrderRow: TypeAlias = tuple[Any, ...]
 """Values of ``layouts.ORDER``: the fields of ``Order`` and one more."""
-ORDER_ID, KIND, GROUP, PARENT = 0, 4, 11, 12
+ORDER_ID, QUANTITY, SUBMITTED_BAR, SYMBOL, KIND, GROUP, PARENT = 0, 1, 2, 3, 4, 11, 12
 """Places in a row."""
 
 

@@ -106,8 +106,9 @@ class WakeRun:
 class PythonRun:
     """The strategy sees every bar; the book is called when something can change.
 
-    While nothing waits, decisions run ahead and the marks follow later, all at once. Beside waiting orders the
-    book looks ahead for the next bar at which one acts.
+    While nothing waits, decisions run ahead and the marks follow later, all at once; market orders too, where
+    nothing can refuse them, for the position that follows is known. Beside waiting orders the book looks ahead for
+    the next bar at which one acts.
     """
 
     __slots__ = ("_bar", "_bars", "_book", "_broker", "_rows", "_rows_next", "_rows_stop", "_strategy")
@@ -141,11 +142,12 @@ class PythonRun:
                 broker.refresh()
                 index = self._decide(index, index + 1)
             elif book.is_calm:
-                index = self._decide(index, stop)
+                index = self._decide(index, stop, certain=book.fills_for_certain)
             else:
                 index = self._decide_beside_orders(index, stop)
             broker.hand_over()
         book.run_to(stop)
+        broker.see_what_acts_next()
 
     def _decide_beside_orders(self, index: int, stop: int) -> int:
         """Let the strategy decide up to the next bar at which something fills, expires or is called."""
@@ -165,8 +167,10 @@ class PythonRun:
         broker.refresh()
         return index if event is None else self._decide(event, event + 1)
 
-    def _decide(self, start: int, stop: int) -> int:
+    def _decide(self, start: int, stop: int, *, certain: bool = False) -> int:
         """Show bars to the strategy until it orders or cancels; return the bar after the last one.
+
+        ``certain``: market orders fill at the next open and nothing else happens, so that the strategy can go on.
 
         The hot loop: one bar object, rows converted in chunks, the rows go on where the last call ended.
         """
@@ -185,7 +189,7 @@ class PythonRun:
                 bar.volume,
             ) in islice(rows, part):
                 on_bar(bar, broker)
-                if decided or cancelled:
+                if (decided or cancelled) and not (certain and broker.schedule()):
                     self._rows_next = bar.index + 1
                     return self._rows_next
             start = self._rows_next = start + part
