@@ -40,6 +40,7 @@ class BacktestKind:
         """Import arrays, files and strategies and have the rules compiled ahead of the first operation."""
         import_module("milepost_backtester.job")
         import_module("milepost_backtester.strategies.preparation").prepare_rules()
+        import_module("milepost_backtester.statistics.preparation").prepare_sums()
         parameter_schemas()
 
     def create_job(self, context: JobContext) -> Job:

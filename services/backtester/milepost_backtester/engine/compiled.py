@@ -35,6 +35,6 @@ def compiled(function: FunctionT) -> FunctionT:
     before = config.CACHE_DIR
     config.CACHE_DIR = CACHE_DIRECTORY
     try:
-        return cast("FunctionT", numba.njit(cache=True, error_model="numpy")(function))
+        return cast("FunctionT", numba.njit(cache=True, error_model="numpy", nogil=True)(function))
     finally:
         config.CACHE_DIR = before

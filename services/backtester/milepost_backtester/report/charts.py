@@ -7,8 +7,8 @@ from milepost_backtester.report.axes import Scale, Tick, scale_of, time_ticks, v
 from milepost_backtester.report.content import Instrument, ReportContent
 from milepost_backtester.report.numbers import axis_label, percent
 from milepost_backtester.report.svg import BOTTOM, PLOT_WIDTH, TOP, Drawing, Panel
-from milepost_backtester.statistics.benchmark import held_value
 from milepost_backtester.statistics.drawdowns import depths
+from milepost_backtester.statistics.market import held_value
 
 EQUITY_HEIGHT, DRAWDOWN_HEIGHT, PRICE_HEIGHT, GAP = 280.0, 110.0, 320.0, 14.0
 TICK_SPACING_PIXELS = 62

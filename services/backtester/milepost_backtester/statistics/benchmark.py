@@ -2,65 +2,49 @@
 
 from math import sqrt
 
-import numpy as np
-
-from milepost_backtester.engine.bars import Floats
-from milepost_backtester.statistics.drawdowns import depths
 from milepost_backtester.statistics.figures import Figure, Figures, Undefined
-from milepost_backtester.statistics.sums import covariance, deviation, grown, mean
+from milepost_backtester.statistics.market import Market
+from milepost_backtester.statistics.sums import Sample, covariance, grown, sample_of
 
 OF_RETURNS = ("alpha", "beta", "correlation", "information_ratio")
 NAMES = ("benchmark_return", "benchmark_max_drawdown", "excess_return", *OF_RETURNS)
 
 
-def held_value(closes: Floats) -> Floats:
-    """Return what 1 becomes when it is held: closes of one symbol, (bars,), or of several, (symbols, bars)."""
-    if closes.ndim == 1:
-        return closes / closes[0]
-    return np.add.reduce(closes / closes[:, :1], axis=0) / len(closes)
-
-
-def benchmark_figures(
-    total_return: float,
-    returns: Floats | Undefined,
-    bars_per_year: float | Undefined,
-    closes: Floats | None,
-) -> Figures:
+def benchmark_figures(total_return: float, returns: Sample | Undefined, market: Market) -> Figures:
     """Return the comparison; undefined without closes."""
-    if closes is None:
+    benchmark = market.benchmark
+    if benchmark is None:
         return dict.fromkeys(NAMES, Undefined("there is nothing to compare with"))
-    held = held_value(closes)
-    gain = float(held[-1]) - 1
     found: dict[str, Figure] = {
-        "benchmark_return": gain,
-        "benchmark_max_drawdown": float(np.max(depths(held, 1.0))),
-        "excess_return": total_return - gain,
+        "benchmark_return": benchmark.gain,
+        "benchmark_max_drawdown": benchmark.max_drawdown,
+        "excess_return": total_return - benchmark.gain,
     }
     if isinstance(returns, Undefined):
         return found | dict.fromkeys(OF_RETURNS, returns)
-    if isinstance(bars_per_year, Undefined):
-        return found | dict.fromkeys(OF_RETURNS, bars_per_year)
-    return found | _compared(returns, held[1:] / held[:-1] - 1, bars_per_year)
+    if isinstance(market.bars_per_year, Undefined):
+        return found | dict.fromkeys(OF_RETURNS, market.bars_per_year)
+    if benchmark.returns is None:
+        return found | dict.fromkeys(OF_RETURNS, Undefined("fewer than three bars"))
+    return found | _compared(returns, benchmark.returns, market.bars_per_year)
 
 
-def _compared(returns: Floats, market: Floats, bars_per_year: float) -> dict[str, Figure]:
-    spread, market_spread = deviation(returns), deviation(market)
-    difference = returns - market
-    tracking = deviation(difference)
+def _compared(returns: Sample, market: Sample, bars_per_year: float) -> dict[str, Figure]:
+    difference = sample_of(returns.values - market.values)
     found: dict[str, Figure] = {
-        "information_ratio": mean(difference) / tracking * sqrt(bars_per_year)
-        if tracking
+        "information_ratio": difference.average / difference.spread * sqrt(bars_per_year)
+        if difference.spread
         else Undefined("the run and the benchmark do not differ in their movement"),
     }
-    if not market_spread:
+    if not market.spread:
         still = Undefined("the price does not move")
         return found | {"alpha": still, "beta": still, "correlation": still}
-    together = covariance(returns, market)
-    beta = together / covariance(market, market)
+    together = covariance(returns.values, market.values, means=(returns.average, market.average))
+    beta = together / market.variance
     return found | {
-        "alpha": grown(mean(returns) - beta * mean(market), bars_per_year),
+        "alpha": grown(returns.average - beta * market.average, bars_per_year),
         "beta": beta,
-        "correlation": together / (spread * market_spread)
-        if spread
+        "correlation": together / (returns.spread * market.spread)
+        if returns.spread
         else Undefined("the returns do not vary"),
     }

@@ -7,7 +7,7 @@ from milepost_backtester.engine.bars import Floats
 from milepost_backtester.statistics.benchmark import benchmark_figures
 from milepost_backtester.statistics.drawdowns import find_drawdowns
 from milepost_backtester.statistics.figures import Statistics, statistics_of
-from milepost_backtester.statistics.frequency import bars_per_year, years_of
+from milepost_backtester.statistics.market import Market, market_of
 from milepost_backtester.statistics.returns import growth_figures, risk_figures, simple_returns
 from milepost_backtester.statistics.trades import Fills, Trades, cost_figures, trade_figures
 
@@ -20,29 +20,31 @@ def compute_statistics(
     initial_cash: float,
     orders_waiting: int = 0,
     closes: Floats | None = None,
+    market: Market | None = None,
 ) -> Statistics:
     """Return the figures of a run; the curve must hold at least one bar.
 
-    ``closes`` of the same bars, (bars,) or (symbols, bars), are what the run is compared with.
+    ``closes`` of the same bars, (bars,) or (symbols, bars), are what the run is compared with; ``market`` stands
+    for them and the bars' times where it was made before.
     """
     equity = curve.equity
-    years, frequency = years_of(curve.timestamp), bars_per_year(curve.timestamp)
+    market = market or market_of(curve.timestamp, closes)
     returns = simple_returns(equity)
     drawdowns = find_drawdowns(curve.timestamp, equity, initial_cash)
-    growth = growth_figures(equity, initial_cash, years, drawdowns)
+    growth = growth_figures(equity, initial_cash, market.years, drawdowns)
     return statistics_of(
         {
             "bars": len(equity),
-            "bars_per_year": frequency,
+            "bars_per_year": market.bars_per_year,
             "initial_cash": initial_cash,
             "final_equity": float(equity[-1]),
             **growth,
-            **risk_figures(returns, frequency),
+            **risk_figures(returns, market.bars_per_year),
             **drawdowns.figures(),
             "exposure": int(np.count_nonzero(curve.position)) / len(equity),
             **trade_figures(trades),
-            **cost_figures(fills, equity, years),
-            **benchmark_figures(float(equity[-1]) / initial_cash - 1, returns, frequency, closes),
+            **cost_figures(fills, equity, market.years),
+            **benchmark_figures(float(equity[-1]) / initial_cash - 1, returns, market),
             "open_position": float(curve.position[-1]),
             "orders_waiting": orders_waiting,
         }

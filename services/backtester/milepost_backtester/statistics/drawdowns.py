@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from milepost_backtester.engine.bars import Floats, Integers
+from milepost_backtester.statistics.compiled_peaks import fill_peaks
 from milepost_backtester.statistics.figures import Figures
 
 
@@ -31,7 +32,9 @@ class Drawdowns:
 
 def depths(equity: Floats, initial_cash: float) -> Floats:
     """Return how far each bar's equity lies below the highest so far, as a share of it."""
-    return 1 - equity / np.maximum(np.maximum.accumulate(equity), initial_cash)
+    peaks = np.empty(len(equity))
+    fill_peaks(np.ascontiguousarray(equity), initial_cash, peaks)
+    return 1 - equity / peaks
 
 
 def find_drawdowns(timestamp: Integers, equity: Floats, initial_cash: float) -> Drawdowns:

@@ -7,21 +7,21 @@ import numpy as np
 from milepost_backtester.engine.bars import Floats
 from milepost_backtester.statistics.drawdowns import Drawdowns
 from milepost_backtester.statistics.figures import Figure, Figures, Undefined
-from milepost_backtester.statistics.sums import deviation, grown, mean
+from milepost_backtester.statistics.sums import Sample, grown, mean, sample_of
 
 TAIL = 0.05
 """Share of the bars that are called the worst."""
 NAMES = ("volatility", "sharpe", "sortino", "value_at_risk", "conditional_value_at_risk")
 
 
-def simple_returns(equity: Floats) -> Floats | Undefined:
+def simple_returns(equity: Floats) -> Sample | Undefined:
     """Return one return for each bar but the first, or why there are none worth the name."""
     if len(equity) < 3:
         return Undefined("fewer than three bars")
-    ruined = np.flatnonzero(equity <= 0)
-    if len(ruined):
-        return Undefined(f"the equity is not positive at bar {ruined[0]}")
-    return equity[1:] / equity[:-1] - 1
+    if equity.min() <= 0:
+        ruined = int(np.argmax(equity <= 0))
+        return Undefined(f"the equity is not positive at bar {ruined}")
+    return sample_of(equity[1:] / equity[:-1] - 1)
 
 
 def growth_figures(equity: Floats, initial_cash: float, years: float, drawdowns: Drawdowns) -> Figures:
@@ -42,16 +42,16 @@ def growth_figures(equity: Floats, initial_cash: float, years: float, drawdowns:
     return {"total_return": total_return, "annual_return": annual, "calmar": calmar}
 
 
-def risk_figures(returns: Floats | Undefined, bars_per_year: float | Undefined) -> Figures:
+def risk_figures(returns: Sample | Undefined, bars_per_year: float | Undefined) -> Figures:
     """Return volatility, the ratios and the tail."""
     if isinstance(returns, Undefined):
         return dict.fromkeys(NAMES, returns)
     if isinstance(bars_per_year, Undefined):
         return dict.fromkeys(NAMES, bars_per_year)
     yearly = sqrt(bars_per_year)
-    average, spread = mean(returns), deviation(returns)
-    downside = sqrt(mean(np.minimum(returns, 0.0) ** 2))
-    quantile, shortfall = _tail(returns)
+    average, spread = returns.average, returns.spread
+    downside = sqrt(mean(np.minimum(returns.values, 0.0) ** 2))
+    quantile, shortfall = _tail(returns.values)
     return {
         "volatility": spread * yearly,
         "sharpe": average / spread * yearly if spread else Undefined("the returns do not vary"),

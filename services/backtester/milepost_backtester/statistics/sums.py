@@ -1,30 +1,63 @@
-"""Sums that do not depend on the machine: exact ones (``math.fsum``), all else correctly rounded operations."""
+"""Sums that do not depend on the machine: exact ones, as ``math.fsum`` makes them; else single operations."""
 
+from dataclasses import dataclass
 from math import fsum, sqrt
 
+import numpy as np
+
 from milepost_backtester.engine.bars import Floats
+from milepost_backtester.statistics.compiled_sums import proven_products, proven_total
 from milepost_backtester.statistics.figures import Undefined
 
 POWER_DIGITS = 12
 
 
+def total(values: Floats) -> float:
+    """Return the exact sum, rounded once; 0 of no values."""
+    values = np.ascontiguousarray(values)
+    found, proven = proven_total(values)
+    return found if proven else fsum(values.tolist())
+
+
 def mean(values: Floats) -> float:
     """Return the mean; there must be values."""
-    return fsum(values.tolist()) / len(values)
+    return total(values) / len(values)
 
 
-def covariance(first: Floats, second: Floats) -> float:
-    """Return the sample covariance of at least two pairs, in two passes."""
-    products = (first - mean(first)) * (second - mean(second))
-    return fsum(products.tolist()) / (len(first) - 1)
+def covariance(first: Floats, second: Floats, *, means: tuple[float, float] | None = None) -> float:
+    """Return the sample covariance of at least two pairs, in two passes; ``means`` spare the first one."""
+    first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
+    first_mean, second_mean = means or (mean(first), mean(second))
+    found, proven = proven_products(first, first_mean, second, second_mean)
+    if not proven:
+        found = fsum(((first - first_mean) * (second - second_mean)).tolist())
+    return found / (len(first) - 1)
 
 
 def deviation(values: Floats) -> float:
     """Return the sample standard deviation of at least two values; 0 exactly where all are equal."""
+    return sample_of(values).spread
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """At least two values with what is needed of them again and again."""
+
+    values: Floats
+    average: float
+    variance: float
+    spread: float
+    """Sample standard deviation; 0 exactly, as the variance, where all values are equal."""
+
+
+def sample_of(values: Floats) -> Sample:
+    """Return the values with their mean and deviation."""
+    average = mean(values)
     # The rounded mean of equal values may lie beside them, which would leave a deviation of dust.
     if values.min() == values.max():
-        return 0.0
-    return sqrt(covariance(values, values))
+        return Sample(values, average, 0.0, 0.0)
+    variance = covariance(values, values, means=(average, average))
+    return Sample(values, average, variance, sqrt(variance))
 
 
 def grown(rate: float, exponent: float) -> float | Undefined:

@@ -1,7 +1,7 @@
 """Figures of round trips and fills."""
 
 from collections.abc import Sequence
-from math import fsum, sqrt
+from math import sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from milepost_backtester.engine.bars import Floats
 from milepost_backtester.engine.records import Fill, RoundTrip
 from milepost_backtester.statistics.figures import Figure, Figures, Undefined
-from milepost_backtester.statistics.sums import deviation, mean
+from milepost_backtester.statistics.sums import deviation, mean, total
 
 OF_ANY_TRADE = (
     "win_rate",
@@ -61,7 +61,7 @@ def trade_figures(trades: Trades) -> Figures:
 
 def cost_figures(fills: Fills, equity: Floats, years: float) -> Figures:
     """Return what was traded and paid."""
-    traded = fsum((np.abs(column(fills, "quantity")) * column(fills, "price")).tolist())
+    traded = total(np.abs(column(fills, "quantity")) * column(fills, "price"))
     average = mean(equity)
     turnover: Figure
     annual: Figure
@@ -72,7 +72,7 @@ def cost_figures(fills: Fills, equity: Floats, years: float) -> Figures:
         turnover = annual = Undefined("the mean equity is not positive")
     return {
         "fills": len(fills),
-        "fees": fsum(column(fills, "commission").tolist()),
+        "fees": total(column(fills, "commission")),
         "turnover": turnover,
         "annual_turnover": annual,
     }
@@ -86,7 +86,7 @@ def _ratios(profits: Floats) -> Figures:
     gains, losses = profits[profits > 0], -profits[profits < 0]
     if not len(losses):
         return dict.fromkeys(names, Undefined("no trade has a loss"))
-    factor = fsum(gains.tolist()) / fsum(losses.tolist())
+    factor = total(gains) / total(losses)
     if not len(gains):
         reason = Undefined("no trade has a profit")
         return {"profit_factor": factor, "payoff_ratio": reason, "kelly_fraction": reason}

@@ -1,0 +1,14 @@
+"""Have the sums compiled before they are needed, or loaded from the disk."""
+
+import numpy as np
+
+from milepost_backtester.statistics.compiled_peaks import fill_peaks
+from milepost_backtester.statistics.compiled_sums import proven_products, proven_total
+
+
+def prepare_sums() -> None:
+    """Compile what figures are made with, or load it."""
+    values = np.ones(2)
+    proven_total(values)
+    proven_products(values, 1.0, values, 1.0)
+    fill_peaks(values, 1.0, np.empty(2))
