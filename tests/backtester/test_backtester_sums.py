@@ -4,7 +4,7 @@ from math import fsum, inf, nan
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from milepost_backtester.statistics.compiled_sums import proven_products, proven_total
 from milepost_backtester.statistics.sums import covariance, mean, total
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.unit
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e290, max_value=1e290)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(NUMBERS, max_size=200))
 def test_any_numbers_sum_as_fsum_sums_them(values: list[float]) -> None:
     """Of whatever size and sign, the sum is the exact one, rounded once."""
