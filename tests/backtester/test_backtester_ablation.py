@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from milepost_backtester.engine.backtesting_engine import STATE_FIELDS, BacktestingEngine
-from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.book import Book, Tables
 from milepost_backtester.engine.broker import Broker
 from milepost_backtester.engine.layouts import COUNT_PLACES, LOT, MONEY_PLACES, ORDER, STOP_LIMIT, TRAILING
+from milepost_backtester.engine.portfolio_broker import PortfolioBroker, SymbolBroker
+from milepost_backtester.engine.portfolio_strategy import EachSymbol
+from milepost_backtester.engine.portfolio_tiers import EachCompiledRun, PortfolioRun
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.engine.tiers import CompiledRun, PythonRun
@@ -21,6 +23,7 @@ from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.strategies import EmaCrossParameters, SmaCrossParameters
 
 from tests.backtester.backtest_doubles import Borrower, Trader, Wanderer, digest_of, through_json
+from tests.backtester.portfolio_doubles import PortfolioTrader, holed, portfolio
 from tests.support.bars import make_bars
 
 pytestmark = pytest.mark.unit
@@ -29,6 +32,8 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "state.md"
 MINUTES = make_bars(600, seed=3)
 BARS = replace(MINUTES, timestamp=MINUTES.timestamp * 60)
 """An hour apart, so that days end."""
+SEVERAL = portfolio(holed(4, count=250))
+"""Three symbols with holes."""
 TERMS = Terms(
     commission_rate=0.001,
     spread=0.02,
@@ -60,14 +65,34 @@ def sma() -> SmaCross:
     return SmaCross(SmaCrossParameters(fast=3, slow=8, quantity=7.0, allow_short=True))
 
 
-def engine_with(strategy: Any, bars: Bars = BARS) -> BacktestingEngine:
-    tier = "compiled" if isinstance(strategy, EmaCross) else "python"
+def portfolio_trader() -> PortfolioTrader:
+    """Every kind of order in three symbols."""
+    return PortfolioTrader(seed=8)
+
+
+def each_sma() -> EachSymbol:
+    """A rule for each of three symbols."""
+    return EachSymbol({symbol: sma() for symbol in "abc"})
+
+
+def each_ema() -> EachSymbol:
+    """Compiled."""
+    return EachSymbol({symbol: ema() for symbol in "abc"})
+
+
+def engine_with(strategy: Any) -> BacktestingEngine:
+    rule = next(iter(strategy.strategies.values())) if isinstance(strategy, EachSymbol) else strategy
+    tier = "compiled" if isinstance(rule, EmaCross) else "python"
+    bars = SEVERAL if hasattr(strategy, "on_bars") else BARS
     return BacktestingEngine(bars, strategy, initial_cash=INITIAL_CASH, terms=TERMS, tier=tier)
 
 
 def ema() -> EmaCross:
     """Compiled."""
     return EmaCross(EmaCrossParameters(fast=4, slow=11, quantity=7.0, allow_short=True))
+
+
+MAKERS = (wanderer, trader, Borrower, sma, ema, portfolio_trader, each_sma, each_ema)
 
 
 @dataclass(frozen=True)
@@ -150,6 +175,12 @@ CASES: dict[str, Case] = {
         some_waiting("triggered", lambda order: order["kind"] == STOP_LIMIT),
         Borrower,
     ),
+    "waiting[].symbol": Case(in_waiting("symbol", 0), some_waiting("symbol"), portfolio_trader),
+    "lots[].symbol": Case(
+        in_lots("symbol", lambda lot: 0),
+        lambda state: any(lot["symbol"] for lot in state["lots"]),
+        portfolio_trader,
+    ),
     "borrow_cost": Case(setting("borrow_cost", 0.0), lambda state: state["borrow_cost"] > 0),
     "refused": Case(setting("refused", 0), lambda state: state["refused"] > 0),
     "expired": Case(setting("expired", 0), lambda state: state["expired"] > 0, trader),
@@ -157,6 +188,13 @@ CASES: dict[str, Case] = {
     "fills": Case(setting("fills", 0), lambda state: state["fills"] > 0),
     "trades": Case(setting("trades", 0), lambda state: state["trades"] > 0),
     "strategy.memory": Case(in_strategy("memory", [0.0, 0.0]), has_position, ema),
+    "strategy.symbols": Case(
+        lambda state: (
+            [part.update(seen=0, closes=[0.0] * 8) for part in state["strategy"]["symbols"]] and None
+        ),
+        has_position,
+        each_sma,
+    ),
     "strategy.seen": Case(in_strategy("seen", 0), has_position, sma),
     "strategy.closes": Case(in_strategy("closes", [0.0] * 8), has_position, sma),
 }
@@ -198,7 +236,7 @@ def cuts(make_strategy: Callable[[], Any]) -> tuple[str, list[tuple[State, Logs]
 
 @pytest.fixture(scope="module")
 def runs() -> dict[Callable[[], Any], tuple[str, list[tuple[State, Logs]]]]:
-    return {make: cuts(make) for make in (wanderer, trader, Borrower, sma, ema)}
+    return {make: cuts(make) for make in MAKERS}
 
 
 def finished(make_strategy: Callable[[], Any], state: State, logs: Logs) -> str:
@@ -255,7 +293,7 @@ def test_the_order_of_lots_changes_the_result(runs: Any) -> None:
 def test_the_page_the_cases_and_the_states_name_the_same_fields(runs: Any) -> None:
     """docs/state.md, this test and the states themselves agree on every field and every log."""
     actual: set[str] = set()
-    for make in (wanderer, trader, Borrower, sma, ema):
+    for make in MAKERS:
         for state, _ in runs[make][1]:
             actual |= leaves(state)
     actual.discard("strategy.number")  # of the strategy that only this test has
@@ -271,6 +309,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_tier_run": "its own attributes below",
         "_book": "its own attributes below",
         "_broker": "its own attributes below",
+        "_desk": "the broker's",
         "_bar": "filled anew for each bar",
         "_bar_index": "state: bar_index",
         "_torn": "a torn engine gives no state",
@@ -286,6 +325,28 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_rows_stop": "where that cache ends",
     },
     CompiledRun: {"_book": "the engine's", "_rule": "memory is state: strategy.memory", "_arrays": "input"},
+    PortfolioRun: {
+        "_book": "the engine's",
+        "_bars": "input",
+        "_broker": "the engine's",
+        "_moment": "the engine's",
+        "_strategy": "state: strategy",
+        "_all": "filled anew for each bar",
+        "_shown": "filled anew for each bar",
+    },
+    EachCompiledRun: {
+        "_book": "the engine's",
+        "_bars": "input",
+        "_columns": "input",
+        "_rules": "memories are state: strategy.memory",
+    },
+    EachSymbol: {"strategies": "state: strategy.symbols"},
+    PortfolioBroker: {
+        "_bars": "input",
+        "_moment": "the engine's",
+        "_places": "input",
+        "desk": "its own attributes below",
+    },
     Book: {
         "_bars": "input",
         "_rules": "fingerprint",
@@ -321,6 +382,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_resting": "number of waiting",
         "_marks": "where cash is looked up",
         "_plain": "true between two bars: handed over",
+        "_symbol": "turned to anew before each use",
     },
     Logs: dict.fromkeys(LOGS, "log"),
     SmaCross: {
@@ -341,6 +403,9 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
 }
 
 
+ATTRIBUTES[SymbolBroker] = {**ATTRIBUTES[Broker], "_closes": "input"}
+
+
 def attributes_of(thing: Any) -> set[str]:
     slots = {name for part in type(thing).__mro__ for name in getattr(part, "__slots__", ())}
     return slots | set(getattr(thing, "__dict__", {}))
@@ -349,23 +414,25 @@ def attributes_of(thing: Any) -> set[str]:
 def test_no_attribute_is_undeclared() -> None:
     """Whoever adds an attribute to the engine, its parts or the strategy must say here what becomes of it."""
     found: dict[type, set[str]] = {}
-    for strategy in (sma(), wanderer(), ema()):
+    for strategy in (sma(), wanderer(), ema(), portfolio_trader(), each_sma(), each_ema()):
         engine = engine_with(strategy)
         for _ in range(100):
             engine.step()
             book = engine._book
-            for thing in (engine, engine._tier_run, book, book.now, engine.broker, engine.logs, strategy):
+            parts = (engine._tier_run, book, book.now, engine.broker, engine._desk, engine.logs, strategy)
+            for thing in (engine, *parts):
                 found.setdefault(type(thing), set()).update(attributes_of(thing))
-    del found[Wanderer], found[EmaCross]  # in the compiled tier only its rule remembers
+    del found[Wanderer], found[PortfolioTrader]
+    del found[EmaCross]  # in the compiled tier only its rule remembers
     assert found == {kind: set(names) for kind, names in ATTRIBUTES.items()}
 
 
 def test_no_column_is_undeclared() -> None:
     """Every column of the tables is in the state, or known to look no further than one bar."""
     names = {name.split("[].")[1] for name in CASES if name.startswith("waiting[].")}
-    assert set(ORDER.names or ()) == names | {"symbol", "since_bar"}
+    assert set(ORDER.names or ()) == names | {"since_bar"}
     names = {name.split("[].")[1] for name in CASES if name.startswith("lots[].")}
-    assert set(LOT.names or ()) == names | {"symbol"}
+    assert set(LOT.names or ()) == names
     assert (MONEY_PLACES, COUNT_PLACES) == (2, 8)
 
 

@@ -18,6 +18,10 @@ from milepost_backtester.engine.bars import Bar, Bars, Floats, Integers
 from milepost_backtester.engine.book import COUNTED, Book, Outcome
 from milepost_backtester.engine.broker import Broker
 from milepost_backtester.engine.errors import StateError, TornBarError
+from milepost_backtester.engine.portfolio_bars import PortfolioBars
+from milepost_backtester.engine.portfolio_broker import PortfolioBroker
+from milepost_backtester.engine.portfolio_strategy import PortfolioStrategy
+from milepost_backtester.engine.portfolio_tiers import fastest_portfolio_tier, portfolio_run
 from milepost_backtester.engine.records import (
     Fill,
     Logs,
@@ -32,9 +36,9 @@ from milepost_backtester.engine.strategy import CompiledStrategy, Strategy, Tier
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.engine.tiers import CompiledRun, PythonRun, TierRun, WakeRun
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 """Raised with every change that can change a result."""
-STATE_SCHEMA_VERSION = "2"
+STATE_SCHEMA_VERSION = "3"
 """Raised with every change of the state's fields."""
 
 STATE_FIELDS = frozenset(
@@ -50,15 +54,16 @@ class EquityCurve:
     equity: Floats
     cash: Floats
     position: Floats
+    """Units held: (bars,), of several symbols (symbols, bars)."""
 
 
 class BacktestingEngine:
-    """Runs a strategy over bars."""
+    """Runs a strategy over bars, of one symbol or of several on one account."""
 
     def __init__(
         self,
-        bars: Bars,
-        strategy: Strategy,
+        bars: Bars | PortfolioBars,
+        strategy: Strategy | PortfolioStrategy,
         *,
         initial_cash: float = 100_000.0,
         commission_rate: float = 0.0,
@@ -67,6 +72,7 @@ class BacktestingEngine:
     ) -> None:
         """``terms`` says more about costs and borrowing than ``commission_rate``, which stands alone.
 
+        ``PortfolioBars`` need a ``PortfolioStrategy``; ``EachSymbol`` makes one of strategies of a single symbol.
         ``tier``: how the strategy is called; ``auto`` is the fastest way that it offers.
         """
         if not (isfinite(initial_cash) and initial_cash > 0):
@@ -77,10 +83,22 @@ class BacktestingEngine:
         self._book = Book(bars, terms or Terms(commission_rate=commission_rate), initial_cash)
         self._bar = Bar()
         self._bar.index = -1
-        self._broker = Broker(self._book, self._bar)
-        self.tier: Tier = fastest_tier(strategy) if tier == "auto" else tier
-        """How the strategy is called."""
-        self._tier_run = self._run_of(strategy, self.tier)
+        self._broker: Broker | PortfolioBroker
+        match bars, strategy:
+            case PortfolioBars(), PortfolioStrategy():
+                self._broker = PortfolioBroker(self._book, self._bar, bars)
+                self._desk: Broker = self._broker.desk
+                self.tier: Tier = fastest_portfolio_tier(strategy) if tier == "auto" else tier
+                """How the strategy is called."""
+                self._tier_run: TierRun = portfolio_run(
+                    self._book, bars, self._broker, self._bar, strategy, self.tier
+                )
+            case Bars(), Strategy():
+                self._broker = self._desk = Broker(self._book, self._bar)
+                self.tier = fastest_tier(strategy) if tier == "auto" else tier
+                self._tier_run = self._run_of(bars, strategy, self.tier)
+            case _:
+                raise ValueError("a strategy with on_bar needs Bars, one with on_bars needs PortfolioBars")
         self._bar_index = 0
         self._torn = False
 
@@ -126,7 +144,7 @@ class BacktestingEngine:
         return self._book.outcome
 
     @property
-    def broker(self) -> Broker:
+    def broker(self) -> Broker | PortfolioBroker:
         """The account as the strategy sees it."""
         return self._broker
 
@@ -151,7 +169,7 @@ class BacktestingEngine:
         try:
             self._tier_run.run(stop)
             self._bar_index = stop
-            self._broker.refresh()
+            self._desk.refresh()
         except BaseException:
             self._torn = True
             self._bar_index = self._bar.index
@@ -185,19 +203,19 @@ class BacktestingEngine:
         if not 0 <= bar_index <= len(self._bars):
             raise StateError(f"bar_index {bar_index} of {len(self._bars)} bars")
         self._book.load_state_dict(state, self._book.logs(bar_index) if logs is None else logs, bar_index)
-        self._broker.forget()
+        self._desk.forget()
         self._tier_run.load_state_dict(_copied(state["strategy"]))
         self._bar_index = bar_index
         self._torn = False
 
-    def _run_of(self, strategy: Strategy, tier: Tier) -> TierRun:
+    def _run_of(self, bars: Bars, strategy: Strategy, tier: Tier) -> TierRun:
         match tier:
             case "compiled" if isinstance(strategy, CompiledStrategy):
-                return CompiledRun(self._book, self._bars, strategy.compiled_rule())
+                return CompiledRun(self._book, bars, strategy.compiled_rule())
             case "wake" if isinstance(strategy, WakingStrategy):
-                return WakeRun(self._book, self._bars, self._broker, self._bar, strategy, strategy)
+                return WakeRun(self._book, bars, self._desk, self._bar, strategy, strategy)
             case "python":
-                return PythonRun(self._book, self._bars, self._broker, self._bar, strategy)
+                return PythonRun(self._book, bars, self._desk, self._bar, strategy)
             case _:
                 raise ValueError(
                     f"tier: the strategy offers no {tier!r}; the fastest is {fastest_tier(strategy)!r}"

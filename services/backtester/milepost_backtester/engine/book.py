@@ -40,6 +40,7 @@ from milepost_backtester.engine.layouts import (
     Table,
 )
 from milepost_backtester.engine.orders import ORDER_ID, QUANTITY, SUBMITTED_BAR, SYMBOL, OrderRow
+from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.records import Logs, State, rows_as_states, states_as_rows
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.engine.waking import ALWAYS_ASLEEP, WakeWhen
@@ -56,9 +57,9 @@ COUNTED = {
     "margin_calls": MARGIN_CALLS,
 }
 """Fields of the state by their place in ``counts``."""
-ORDER_COLUMNS = tuple(name for name in ORDER.names or () if name not in ("symbol", "since_bar"))
-"""Columns that belong to the state: there is one symbol, and ``since_bar`` never looks beyond a bar."""
-LOT_COLUMNS = tuple(name for name in LOT.names or () if name != "symbol")
+ORDER_COLUMNS = tuple(name for name in ORDER.names or () if name != "since_bar")
+"""Columns that belong to the state: ``since_bar`` never looks beyond a bar."""
+LOT_COLUMNS = tuple(LOT.names or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +122,11 @@ class Book:
         "trades",
     )
 
-    def __init__(self, bars: Bars, terms: Terms, initial_cash: float) -> None:
+    def __init__(self, bars: Bars | PortfolioBars, terms: Terms, initial_cash: float) -> None:
         self._bars: BarArrays = BarArrays(
             bars.timestamp, _table(bars.open), _table(bars.high), _table(bars.low), _table(bars.close)
         )
+        symbols = len(self._bars.open)
         self._rules = terms.as_record()
         self.done = 0
         """How many bars ``now`` has taken in."""
@@ -134,13 +136,13 @@ class Book:
         """Whether a market order fills whole at the next open, whatever the account: nothing refuses it."""
         self.scheduled: list[OrderRow] = []
         """Market orders that nothing but ``run_to`` has to know of yet, by the bar at which they were decided."""
-        self.now = Tables(1, initial_cash)
-        self._other = Tables(1, initial_cash)
+        self.now = Tables(symbols, initial_cash)
+        self._other = Tables(symbols, initial_cash)
         self.fills: Table = np.zeros(ROWS_FIRST, FILL)
         self.trades: Table = np.zeros(ROWS_FIRST, TRADE)
         self.equity_marks: Floats = np.empty(len(bars))
         self.cash_marks: Floats = np.empty(len(bars))
-        self.position_marks: Floats = np.empty((1, len(bars)))
+        self.position_marks: Floats = np.empty((symbols, len(bars)))
 
     @property
     def waiting(self) -> Table:
@@ -223,10 +225,11 @@ class Book:
     def logs(self, bars: int) -> Logs:
         """Return the logs as views, cut to what belongs to ``bars`` bars done."""
         counts = self.now.counts
+        positions = self.position_marks[:, :bars]
         return Logs(
             self.equity_marks[:bars],
             self.cash_marks[:bars],
-            self.position_marks[0, :bars],
+            positions[0] if len(positions) == 1 else positions,
             self.fills[: counts[FILLS]],
             self.trades[: counts[TRADES]],
         )
@@ -247,11 +250,15 @@ class Book:
     def load_state_dict(self, state: Mapping[str, Any], logs: Logs, bars: int) -> None:
         """Put a state back; rows of ``logs`` beyond its lengths are left."""
         fills, trades = state["fills"], state["trades"]
-        lengths = tuple(len(log) for log in (logs.equity, logs.cash, logs.position, logs.fills, logs.trades))
+        lengths = tuple(
+            log.shape[-1] for log in (logs.equity, logs.cash, logs.position, logs.fills, logs.trades)
+        )
         expected = (bars, bars, bars, fills, trades)
         if any(length < wanted for length, wanted in zip(lengths, expected, strict=True)):
             raise StateError(f"the logs have {lengths} rows, the state wants {expected}")
-        tables = self.now
+        tables, symbols = self.now, len(self.now.position)
+        if len(state["position"]) != symbols or logs.position.size != symbols * logs.position.shape[-1]:
+            raise StateError(f"there are {symbols} symbols, the state has {len(state['position'])}")
         tables.money[CASH], tables.money[BORROW_COST] = state["cash"], state["borrow_cost"]
         tables.position[:] = state["position"]
         for name, place in COUNTED.items():
@@ -262,7 +269,7 @@ class Book:
         tables.counts[LOTS], tables.counts[ORDERS] = len(lots), len(orders)
         self.equity_marks[:bars] = logs.equity[:bars]
         self.cash_marks[:bars] = logs.cash[:bars]
-        self.position_marks[0, :bars] = logs.position[:bars]
+        self.position_marks[:, :bars] = logs.position[..., :bars]
         self.fills = _with_room(logs.fills[:fills])
         self.trades = _with_room(logs.trades[:trades])
         self.scheduled.clear()
@@ -341,8 +348,8 @@ class Book:
 
 
 def _table(column: Floats) -> Floats:
-    """One row for the one symbol; compiled code wants memory without gaps."""
-    return np.ascontiguousarray(column[np.newaxis])
+    """One row for each symbol; compiled code wants memory without gaps."""
+    return np.ascontiguousarray(np.atleast_2d(column))
 
 
 def _doubled(rows: Table) -> Table:

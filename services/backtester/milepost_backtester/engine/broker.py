@@ -39,6 +39,7 @@ class Broker:
         "_marks",
         "_plain",
         "_resting",
+        "_symbol",
         "acts_next",
         "cancelled",
         "decided",
@@ -55,6 +56,8 @@ class Broker:
         self._links: dict[int, int] = {}
         self._plain = True
         """Whether all of ``decided`` are market orders without any condition."""
+        self._symbol = 0
+        """The symbol that is traded, by its place."""
         self.acts_next = False
         """Whether an order was handed over that acts at the next open for certain."""
         self.refresh()
@@ -101,7 +104,7 @@ class Broker:
         if len(self.decided) + self._resting >= ORDERS_WAITING_MAX:
             raise OrderError(f"{ORDERS_WAITING_MAX} orders wait already at bar {bar}")
         if conditions is None and not instead_of and quantity != 0 and isfinite(quantity):
-            rows = [market_row(order_id, quantity, bar)]
+            rows = [market_row(order_id, quantity, bar, self._symbol)]
         else:
             self._plain = False
             wanted = conditions or Conditions()
@@ -109,7 +112,9 @@ class Broker:
             if faults:
                 raise OrderError(f"quantity {quantity!r} at bar {bar}: {'; '.join(faults)}")
             group = self._link(instead_of) if instead_of else 0
-            rows = rows_of_order(order_id, quantity, bar, self._bar.close, wanted, group=group)
+            rows = rows_of_order(
+                order_id, quantity, bar, self._bar.close, wanted, group=group, symbol=self._symbol
+            )
         self.next_order_id = order_id + len(rows)
         self.decided.extend(rows)
         return order_id
@@ -138,7 +143,7 @@ class Broker:
         expected = self.position
         if self._resting or self.decided:
             for order in self.waiting:
-                if order.kind == MARKET:
+                if order.kind == MARKET and order.symbol == self._symbol:
                     expected += order.quantity
         missing = _missing_units(position, expected)
         return self.order(missing) if missing != 0 else None
@@ -169,7 +174,7 @@ class Broker:
     def refresh(self, *, marks: bool = False) -> None:
         """Look at the book again; ``marks``: cash changes from bar to bar, as the marks of the bars ahead say."""
         tables = self._book.now
-        self.position = tables.position.item(0)
+        self.position = tables.position.item(self._symbol)
         self.next_order_id: int = tables.counts.item(NEXT_ORDER_ID)
         self._resting: int = tables.counts.item(ORDERS)
         self._marks = marks

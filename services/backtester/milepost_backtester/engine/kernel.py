@@ -4,6 +4,9 @@ Each bar: orders act at its open and inside it; the excursions of open lots take
 borrowed; the account is marked at the close; margin is called; then what is wanted of this bar is ordered for the
 next open (compiled rules), or the caller lets a Python strategy decide.
 
+Of several symbols a bar is a moment of the common timeline. Where one has no bar its open, high and low are not a
+number and its close is the last one, 0 before the first: it is marked at that and does nothing else.
+
 A bar is atomic: when a table might not have room for what a bar can add, the kernel returns ``GROW`` before it.
 """
 

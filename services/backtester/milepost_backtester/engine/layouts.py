@@ -137,7 +137,10 @@ RULES = np.dtype(
 
 
 class BarArrays(NamedTuple):
-    """Bars of all symbols: (symbols, bars), and their times: (bars,)."""
+    """Bars of all symbols: (symbols, bars), and their times: (bars,).
+
+    Where a symbol has no bar, open, high and low are not a number and close is the last one, 0 before the first.
+    """
 
     timestamp: Prices
     open: Prices

@@ -34,14 +34,19 @@ def change_position(
 
 @compiled
 def observe(lot: Row, bar: int, high: Prices, low: Prices, close: Prices) -> None:
-    """Widen the excursions of a lot by the range of a bar; when it was entered inside it, by its close."""
+    """Widen the excursions of a lot by the range of a bar; when it was entered inside it, by its close.
+
+    Where the symbol has no bar its range is not a number, which no comparison finds to be wider.
+    """
     symbol = lot.symbol
     if np.isnan(lot.highest):
         lot.highest = max(lot.price, close[symbol, bar])
         lot.lowest = min(lot.price, close[symbol, bar])
     else:
-        lot.highest = max(lot.highest, high[symbol, bar])
-        lot.lowest = min(lot.lowest, low[symbol, bar])
+        if high[symbol, bar] > lot.highest:
+            lot.highest = high[symbol, bar]
+        if low[symbol, bar] < lot.lowest:
+            lot.lowest = low[symbol, bar]
 
 
 @compiled

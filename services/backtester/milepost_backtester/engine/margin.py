@@ -2,6 +2,8 @@
 
 from math import inf
 
+import numpy as np
+
 from milepost_backtester.engine.compiled import compiled
 from milepost_backtester.engine.layouts import (
     BORROW_COST,
@@ -12,7 +14,6 @@ from milepost_backtester.engine.layouts import (
     ORDERS,
     Account,
     BarArrays,
-    Prices,
     Row,
     Table,
 )
@@ -51,14 +52,15 @@ def exceeds_leverage(
     price: float,
     quantity: float,
     commission: float,
-    prices: Prices,
+    bars: BarArrays,
     bar: int,
     rules: Table,
 ) -> bool:
     """Say whether a fill that adds exposure would leave more of it than leverage allows.
 
     Exposure is the sum of all positions' absolute values and equity what the account is worth after the
-    commission: the order's symbol at the price of the fill, others at the bar's open.
+    commission: the order's symbol at the price of the fill, others at the bar's open, or at their last close where
+    they have no bar.
     """
     held = account.position[order.symbol]
     if rules[0].leverage_max == inf or abs(held + quantity) <= abs(held):
@@ -71,8 +73,11 @@ def exceeds_leverage(
             equity += position * price
             exposure += abs(position + quantity) * price
         else:
-            equity += position * prices[symbol, bar]
-            exposure += abs(position) * prices[symbol, bar]
+            other = bars.open[symbol, bar]
+            if np.isnan(other):
+                other = bars.close[symbol, bar]
+            equity += position * other
+            exposure += abs(position) * other
     return exposure > rules[0].leverage_max * equity
 
 
@@ -94,15 +99,31 @@ def call_margin(account: Account, bar: int, equity: float, bars: BarArrays, rule
     """At the close: with less equity than maintenance asks for, drop all orders and close everything.
 
     The closing orders fill at the next open, as market orders, at the usual cost; the strategy sees them waiting.
+    While those of an earlier call still wait for bars of their symbols, there is nothing more to call.
     """
     exposure = 0.0
     for symbol in range(len(account.position)):
         exposure += abs(account.position[symbol]) * bars.close[symbol, bar]
-    if exposure == 0 or equity >= rules[0].maintenance_margin * exposure:
+    if exposure == 0 or equity >= rules[0].maintenance_margin * exposure or _closes_all(account):
         return False
     account.counts[ORDERS] = 0
     for symbol in range(len(account.position)):
         if account.position[symbol] != 0:
             submit_market(account, bar, symbol, -account.position[symbol])
     account.counts[MARGIN_CALLS] += 1
+    return True
+
+
+@compiled
+def _closes_all(account: Account) -> bool:
+    """Say whether each position has a market order waiting that closes it."""
+    for symbol in range(len(account.position)):
+        closes = account.position[symbol] == 0
+        for place in range(account.counts[ORDERS]):
+            order = account.orders[place]
+            at_market = order.kind == MARKET and order.parent == 0 and order.symbol == symbol
+            if at_market and order.quantity == -account.position[symbol]:
+                closes = True
+        if not closes:
+            return False
     return True

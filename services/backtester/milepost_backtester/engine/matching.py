@@ -7,7 +7,12 @@ stop counts; after an entry inside the bar its stop may be hit in the same bar, 
 
 Market orders and stops take the market (spread, slippage). A limit order that fills at the open does so too, but
 never beyond its limit; inside the bar it fills at its limit.
+
+Where a symbol has no bar, its open, high and low are not a number: no comparison with one is true, so nothing of
+that symbol fills, triggers, trails or expires.
 """
+
+import numpy as np
 
 from milepost_backtester.engine.compiled import compiled
 from milepost_backtester.engine.costs import commission_of, taken_price
@@ -85,14 +90,22 @@ def _price_in(phase: int, order: Row, bar: int, bars: BarArrays, rules: Table) -
 
 @compiled
 def _expire(account: Account, bar: int, bars: BarArrays) -> bool:
-    """Drop day orders at the first bar of another day (UTC) than that of the first bar they could fill in."""
+    """Drop day orders at the first bar of another day (UTC) than that of the first bar they could fill in.
+
+    Both are bars of the order's own symbol.
+    """
     changed = False
     for place in range(account.counts[ORDERS]):
         order = account.orders[place]
         if order.day == 0 or order.kind == GONE or order.submitted_bar >= bar:
             continue
-        first = bars.timestamp[order.submitted_bar + 1] // DAY_NANOSECONDS
-        if bars.timestamp[bar] // DAY_NANOSECONDS != first:
+        prices = bars.open[order.symbol]
+        if np.isnan(prices[bar]):
+            continue
+        first = order.submitted_bar + 1
+        while np.isnan(prices[first]):
+            first += 1
+        if bars.timestamp[bar] // DAY_NANOSECONDS != bars.timestamp[first] // DAY_NANOSECONDS:
             account.counts[EXPIRED] += 1
             _drop(account, place)
             changed = True
@@ -102,6 +115,8 @@ def _expire(account: Account, bar: int, bars: BarArrays) -> bool:
 @compiled
 def _price_at_open(order: Row, bar: int, bars: BarArrays, rules: Table) -> float:
     price = bars.open[order.symbol, bar]
+    if np.isnan(price):
+        return NO_PRICE
     taken = taken_price(price, order.quantity, bar, order.order_id, rules)
     sign = 1.0 if order.quantity > 0 else -1.0
     if order.kind == MARKET:
@@ -164,10 +179,11 @@ def _trail(account: Account, bar: int, bars: BarArrays) -> None:
     for place in range(account.counts[ORDERS]):
         order = account.orders[place]
         if order.kind == TRAILING and _may_act(order, bar) and order.since_bar <= bar:
+            low, high = bars.low[order.symbol, bar], bars.high[order.symbol, bar]
             if order.quantity > 0:
-                order.extreme = min(order.extreme, bars.low[order.symbol, bar])
+                order.extreme = low if low < order.extreme else order.extreme
             else:
-                order.extreme = max(order.extreme, bars.high[order.symbol, bar])
+                order.extreme = high if high > order.extreme else order.extreme
 
 
 @compiled
@@ -185,7 +201,7 @@ def _fill(
         if abs(quantity) > abs(held):
             quantity = -held
     commission = commission_of(quantity, price, rules)
-    if exceeds_leverage(account, order, price, quantity, commission, bars.open, bar, rules):
+    if exceeds_leverage(account, order, price, quantity, commission, bars, bar, rules):
         account.counts[REFUSED] += 1
         _drop(account, place)
         return

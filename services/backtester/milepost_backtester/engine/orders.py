@@ -61,13 +61,20 @@ class Conditions:
         return faults
 
 
-def market_row(order_id: int, quantity: float, bar: int) -> OrderRow:
+def market_row(order_id: int, quantity: float, bar: int, symbol: int = 0) -> OrderRow:
     """Return a market order."""
-    return (order_id, quantity, bar, 0, MARKET, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
+    return (order_id, quantity, bar, symbol, MARKET, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
 
 
 def rows_of_order(
-    order_id: int, quantity: float, bar: int, close: float, conditions: Conditions, *, group: int = 0
+    order_id: int,
+    quantity: float,
+    bar: int,
+    close: float,
+    conditions: Conditions,
+    *,
+    group: int = 0,
+    symbol: int = 0,
 ) -> list[OrderRow]:
     """Return an order and the exits that wait for it, which take the next ids.
 
@@ -77,6 +84,7 @@ def rows_of_order(
         order_id,
         quantity,
         bar,
+        symbol,
         kind=_kind(conditions),
         limit=conditions.limit or 0.0,
         stop=conditions.stop or 0.0,
@@ -87,7 +95,7 @@ def rows_of_order(
         group=group,
         reduce_only=int(conditions.reduce_only),
     )
-    exit_order = Order(order_id, -quantity, bar, group=order_id, parent=order_id, reduce_only=1)
+    exit_order = Order(order_id, -quantity, bar, symbol, group=order_id, parent=order_id, reduce_only=1)
     exits: list[Order] = []
     if conditions.stop_loss is not None:
         exits.append(replace(exit_order, kind=STOP, stop=conditions.stop_loss))

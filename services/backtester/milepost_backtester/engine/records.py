@@ -114,6 +114,7 @@ class Logs:
     """Cash plus positions at the close, one value for each bar done."""
     cash: Floats = field(default_factory=_no_marks)
     position: Floats = field(default_factory=_no_marks)
+    """Units held: (bars,), of several symbols (symbols, bars)."""
     fills: Table = field(default_factory=lambda: np.empty(0, FILL))
     """Rows of ``layouts.FILL``."""
     trades: Table = field(default_factory=lambda: np.empty(0, TRADE))

@@ -13,6 +13,7 @@ Signals: TypeAlias = Callable[..., None]
 """``(start, stop, timestamp, open, high, low, close, volume, parameters, memory, wanted)``."""
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """Decides at the close of each bar.
 
@@ -79,12 +80,12 @@ def fastest_tier(strategy: object) -> Tier:
         ("compiled", CompiledStrategy, "compiled_rule"),
         ("wake", WakingStrategy, "wake_when"),
     ):
-        if isinstance(strategy, kind) and _owner(strategy, method) <= _owner(strategy, "on_bar"):
+        if isinstance(strategy, kind) and owner(strategy, method) <= owner(strategy, "on_bar"):
             return cast("Tier", tier)
     return "python"
 
 
-def _owner(strategy: object, method: str) -> int:
+def owner(strategy: object, method: str) -> int:
     """Return how far up the strategy's classes a method is defined."""
     classes = type(strategy).__mro__
     return next((place for place, part in enumerate(classes) if method in vars(part)), len(classes))
