@@ -9,7 +9,9 @@ import numpy as np
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.orders import Conditions
+from milepost_backtester.strategies.model import CompiledModel, Model
 from milepost_contracts.model import ContractModel
+from milepost_contracts.specs.model_strategy import ModelParameters, with_thresholds
 from milepost_runtime.digests import canonical_json, digest_of_bytes
 
 from tests.support.bars import MINUTE
@@ -145,3 +147,26 @@ def digest_of(engine: BacktestingEngine) -> str:
 def through_json(state: Mapping[str, Any]) -> dict[str, Any]:
     """The state as a checkpoint would give it back."""
     return json.loads(canonical_json(dict(state)))
+
+
+class ScriptedScores:
+    """A model's scores as a test wrote them."""
+
+    block_bars = 4
+
+    def __init__(self, up: list[float], down: list[float]) -> None:
+        self._up, self._down = np.array(up), np.array(down)
+
+    def block(self, number: int) -> tuple[Any, Any]:
+        return self.between(number * self.block_bars, (number + 1) * self.block_bars)
+
+    def between(self, start: int, stop: int) -> tuple[Any, Any]:
+        return self._up[start:stop], self._down[start:stop]
+
+
+def scripted_model(scores: Any, **fields: Any) -> Model:
+    """The strategy ``model`` over such scores; thresholds as for probabilities."""
+    content = {"model": {"operation": "op-1"}, **fields}
+    parameters = with_thresholds(ModelParameters.model_validate(content), ("down", "up"))
+    kind = Model if parameters.sizing == "equity" else CompiledModel
+    return kind(parameters, scores, digests={}, environment={})

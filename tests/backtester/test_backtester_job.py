@@ -55,9 +55,10 @@ class Workplace:
             "strategy": {"name": strategy, "parameters": parameters or FAST_PARAMETERS},
             **spec,
         }
-        return BacktestKind().create_job(
-            JobContext("op-1", content, {self.digest: self.data}, self.directory)
-        )
+        return BacktestKind().create_job(JobContext("op-1", content, self.inputs(), self.directory))
+
+    def inputs(self) -> dict[str, Path]:
+        return {self.digest: self.data}
 
     def sink(self, **options: bool) -> SpoolSink:
         self._sinks += 1

@@ -107,10 +107,11 @@ def cancelled(attempt: int = 1, unit: int = 50) -> Cancelled:
     return Cancelled(attempt=attempt, unit=unit, checkpoint_id="cp-1", reason="enough")
 
 
-def completed(attempt: int = 1) -> Completed:
-    return Completed(
-        attempt=attempt, unit=100, artifacts=(artifact(b"r", "value.json"),), summary={"value": 1}
-    )
+RESULTS = (artifact(b"r", "value.json"),)
+
+
+def completed(attempt: int = 1, artifacts: tuple[ArtifactReference, ...] = RESULTS) -> Completed:
+    return Completed(attempt=attempt, unit=100, artifacts=artifacts, summary={"value": 1})
 
 
 def failed(attempt: int = 1) -> Failed:

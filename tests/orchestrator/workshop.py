@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.commands import CancelOperation, Command, ResumeOperation, StartOperation
 from milepost_contracts.datasets import Dataset
 from milepost_contracts.events import Event
@@ -10,10 +11,12 @@ from milepost_contracts.kinds import KindDescription
 from milepost_contracts.messages import envelop_event
 from milepost_orchestrator.application.commands import Answer, CommandHandler, Sender
 from milepost_orchestrator.application.effects import Appender, Effects
+from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.application.reactor import Reactor
 from milepost_orchestrator.application.registrar import Registrar
 from milepost_orchestrator.application.specs import SpecResolver
+from milepost_orchestrator.application.trained_models import TrainedModels
 from milepost_orchestrator.domain.operation import Operation
 from milepost_runtime.checkpoints.service import CheckpointService
 from milepost_runtime.checkpoints.spool import Spool
@@ -68,6 +71,17 @@ class MemoryDatasets:
         return [self.entries[name] for name in sorted(self.entries)]
 
 
+@dataclass
+class MemoryOperationIds:
+    """Implements ``OperationIds`` over the log."""
+
+    event_log: MemoryEventLog
+
+    async def ids_beginning(self, beginning: str, *, limit: int) -> list[str]:
+        ids = {entry.operation_id for entry in self.event_log.entries}
+        return sorted(each for each in ids if each.startswith(beginning))[:limit]
+
+
 class Workshop:
     """Everything composed, with its doubles at hand."""
 
@@ -81,7 +95,8 @@ class Workshop:
         self.operations = Operations(self.event_log)
         self.appender = Appender(self.event_log, FixedClock(), "/orchestrator/o-1")
         self.effects = Effects(self.operations, self.appender, self.work_queue, self.signals)
-        self.specs = SpecResolver(self.kinds, self.datasets)
+        models = TrainedModels(self.operations, MemoryOperationIds(self.event_log), self.store)
+        self.specs = SpecResolver(self.kinds, self.datasets, ModelPinning(models))
         self.handler = CommandHandler(self.operations, self.appender, self.effects, self.specs, self.store)
         self.reactor = Reactor(self.effects)
         self.registrar = Registrar(
@@ -98,6 +113,12 @@ class Workshop:
         path = self._directory / "state.json"
         path.write_bytes(content)
         self.store.put_file(path, name="state.json", media_type="application/json")
+
+    def keep(self, content: bytes, name: str) -> ArtifactReference:
+        """Put an artifact into the store."""
+        path = self._directory / name
+        path.write_bytes(content)
+        return self.store.put_file(path, name=name, media_type="application/json")
 
     async def send(self, command: Command, command_id: str | None = None) -> Answer:
         return await self.handler.handle(command, Sender(command_id or random_id("cmd"), "/test"))

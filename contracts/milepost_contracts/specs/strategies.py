@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator
 
 from milepost_contracts.model import ContractModel
+from milepost_contracts.specs.model_strategy import ModelParameters
 
 Units: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Window: TypeAlias = Annotated[int, Field(ge=2, le=100_000)]
@@ -88,6 +89,7 @@ STRATEGY_PARAMETERS: Mapping[str, type[ContractModel]] = {
     "buy-and-hold": BuyAndHoldParameters,
     "donchian-breakout": DonchianBreakoutParameters,
     "ema-cross": EmaCrossParameters,
+    "model": ModelParameters,
     "rsi-reversion": RsiReversionParameters,
     "sma-cross": SmaCrossParameters,
 }

@@ -28,6 +28,7 @@ from milepost_backtester.engine.terms import Terms
 from milepost_backtester.market_data import load_bars
 from milepost_backtester.results import RESULT_FILES, Run, write_results
 from milepost_backtester.segments import SegmentedLogs
+from milepost_backtester.strategies.inputs import FingerprintedStrategy, StrategyInputs, strategy_of
 from milepost_backtester.strategies.registry import StrategyClass, check_parameters, find_strategy
 
 FILE_WRITERS = ("numpy", "pyarrow", "matplotlib", "jinja2")
@@ -118,15 +119,18 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
     if digest is None or digest not in context.inputs:
         raise ValueError(f"spec.data: the bars of {spec.data.name or digest} are not among the inputs")
     bars = load_bars(context.inputs[digest])
+    instrument = spec.data.name or digest[:19]
+    strategy = strategy_of(strategy_class, parameters, StrategyInputs(bars, instrument, context.inputs))
     engine = BacktestingEngine(
         bars,
-        strategy_class(parameters),
+        strategy,
         initial_cash=spec.initial_cash,
         terms=terms_of(spec),
         tier=spec.tier,
     )
     fingerprint = fingerprint_of(spec, strategy_class, parameters, digest, tier=engine.tier)
-    instrument = spec.data.name or digest[:19]
+    if isinstance(strategy, FingerprintedStrategy):
+        fingerprint |= {**strategy.fingerprint, **environment_entries(strategy.environment)}
     run = Run(
         title=f"{spec.strategy.name} on {instrument}",
         instrument=instrument,

@@ -8,16 +8,14 @@ from typing import Any, Literal, cast
 
 from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.bars_training import BarsTaskParameters
+from milepost_contracts.trained_models import MODEL_TASK
 from pydantic import ValidationError
 
 from milepost_models.features import data_versions
 from milepost_models.scaling import Scaling, scaling_from_json
 
-TASK = "bars"
 TASK_VERSION = "1"
 """Raised with every change that can change a sample, a label or a prediction."""
-CARD_FILE, WEIGHTS_FILE = "model.json", "model.safetensors"
-"""Names among a training's results."""
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -29,6 +27,7 @@ class ModelCard:
     scaling: Scaling
     precision: Precision
     """Of the forward pass."""
+    weights_digest: str
     versions: Mapping[str, str]
     """Of the libraries that the training computed with, as far as they decide a prediction's bits."""
 
@@ -57,6 +56,7 @@ def read_card(path: Path) -> ModelCard:
             parameters=BarsTaskParameters.model_validate(card["parameters"]),
             scaling=scaling_from_json(card["scaling"]),
             precision=card["precision"],
+            weights_digest=card["weights"]["digest"],
             versions={**card["data_versions"], "torch": card["versions"]["torch"]},
         )
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValidationError, json.JSONDecodeError) as error:
@@ -64,6 +64,6 @@ def read_card(path: Path) -> ModelCard:
 
 
 def _refuse_others(card: Mapping[str, Any]) -> None:
-    found, known = (card["task"], card.get("task_version", "")), (TASK, TASK_VERSION)
+    found, known = (card["task"], card.get("task_version", "")), (MODEL_TASK, TASK_VERSION)
     if found != known:
         raise ValueError(f"the model is of the task {' '.join(found).strip()}, not of {' '.join(known)}")

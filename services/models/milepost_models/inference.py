@@ -7,6 +7,7 @@ first bar on, with the same versions, threads and kind of processor: rows go thr
 first bar, so bars that begin later give slightly other features.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,15 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from milepost_contracts.trained_models import CARD_FILE, WEIGHTS_FILE
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from milepost_models.bar_files import Bars, Floats, Indices
-from milepost_models.card import CARD_FILE, WEIGHTS_FILE, ModelCard, read_card
+from milepost_models.card import ModelCard, read_card
 from milepost_models.families import model_of
 from milepost_models.features import compute_features, data_versions, first_row
-from milepost_models.scaling import ColumnScaling
 from milepost_models.windows import rows_tensor, windows_at
 
 # Its types are half there; Any says so once.
@@ -47,6 +48,16 @@ class Predictions:
     """Of each class (rows by classes); None when the label is a number."""
     returns: Floats | None
     """Expected log returns; None when the label is a class."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaledRows:
+    """What a model sees of each bar of one symbol."""
+
+    values: Tensor
+    """float32, bars by features."""
+    target_deviation: float
+    """What predicted returns are multiplied with."""
 
 
 class Predictor:
@@ -77,27 +88,39 @@ class Predictor:
                 f"predictions at bars {self.first_row} to {len(bars) - 1} only, not at {int(chosen.min())}"
                 f" to {int(chosen.max())}"
             )
+        return self.predict_rows(self.rows_of(bars, symbol=symbol), chosen)
+
+    def rows_of(self, bars: Bars, *, symbol: str = "") -> ScaledRows:
+        """Return what the model sees of each bar, which follows from the bars up to it.
+
+        Raises:
+            ValueError: a feature is not finite, or the symbol was not trained on.
+        """
         scaling = self._card.scaling.of(symbol)
-        outputs = self._outputs(bars, scaling, torch.from_numpy(chosen))
+        features = compute_features(bars, self._card.parameters.features)
+        return ScaledRows(rows_tensor(scaling.apply(features.values)), scaling.target_deviation)
+
+    def predict_rows(self, seen: ScaledRows, rows: Indices) -> Predictions:
+        """Return predictions at these rows, in their order; none may be before ``first_row``."""
+        outputs = self._outputs(seen.values, torch.from_numpy(rows))
         return Predictions(
-            rows=chosen,
+            rows=rows,
             outputs=outputs.numpy(),
             probabilities=probabilities(outputs.double()).numpy() if self.classes else None,
-            returns=None if self.classes else outputs.double().numpy() * scaling.target_deviation,
+            returns=None if self.classes else outputs.double().numpy() * seen.target_deviation,
         )
 
-    def _outputs(self, bars: Bars, scaling: ColumnScaling, rows: Tensor) -> Tensor:
+    def _outputs(self, values: Tensor, rows: Tensor) -> Tensor:
         if not len(rows):
             return torch.empty((0, len(self.classes)) if len(self.classes) > 2 else 0)
-        parameters, precision = self._card.parameters, self._card.precision
-        features = rows_tensor(scaling.apply(compute_features(bars, parameters.features).values))
+        window, precision = self._card.parameters.window, self._card.precision
         # Filled up with the last row again; what it gives is cut off.
         filled = torch.cat((rows, rows[-1:].expand(-len(rows) % ROWS_MULTIPLE)))
         starts = range(0, len(filled), BATCH_ROWS)
         lower = torch.autocast("cpu", dtype=_DTYPES[precision], enabled=precision != "float32")
         with torch.no_grad(), lower:
             found: list[Tensor] = [
-                self._model(windows_at(features, filled[start : start + BATCH_ROWS], parameters.window))
+                self._model(windows_at(values, filled[start : start + BATCH_ROWS], window))
                 for start in starts
             ]
         return torch.cat(found)[: len(rows)].float()
@@ -115,7 +138,8 @@ def load_model(directory: Path) -> Predictor:
     """Load ``model.json`` and ``model.safetensors`` of a training's results.
 
     Raises:
-        ValueError: a file is missing or damaged, or is of another task or version; the reason is named.
+        ValueError: a file is missing or damaged, the weights are not the card's, or the model is of another task
+            or version; the reason is named.
     """
     return load_files(directory / CARD_FILE, directory / WEIGHTS_FILE)
 
@@ -124,6 +148,7 @@ def load_files(card_path: Path, weights_path: Path) -> Predictor:
     """Load a model card and its weights; see ``load_model``."""
     try:
         card = read_card(card_path)
+        _refuse_other_weights(weights_path, card.weights_digest)
         # What is drawn here is overwritten, and nobody else's random numbers are touched.
         with torch.random.fork_rng(devices=[]):
             model = model_of(card.parameters, features=len(card.scaling.features))
@@ -132,6 +157,14 @@ def load_files(card_path: Path, weights_path: Path) -> Predictor:
     # RuntimeError is torch's: tensors are missing, too many, or of another shape; it lists them.
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise ValueError(f"the model cannot be loaded from {card_path}: {error}") from error
+
+
+def _refuse_other_weights(path: Path, digest: str) -> None:
+    """A changed bit loads silently, and so do the weights of another training of the same shape."""
+    with path.open("rb") as file:
+        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if found != digest:
+        raise ValueError(f"the card is of the weights {digest}, the file is {found}")
 
 
 def _version_differences(was: Mapping[str, str]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from milepost_orchestrator.adapters.verdicts import VerdictPublisher
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.entrance import CommandEntrance
+from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
@@ -40,6 +41,7 @@ from milepost_orchestrator.application.reactor import REACTOR_EVENTS, Reactor
 from milepost_orchestrator.application.registrar import REGISTRAR_EVENTS, Registrar
 from milepost_orchestrator.application.specs import SpecResolver
 from milepost_orchestrator.application.sweeper import Sweeper
+from milepost_orchestrator.application.trained_models import TrainedModels
 
 SWEEP_SECONDS = 10.0
 PARALLEL_MAX = 4
@@ -131,10 +133,11 @@ def _compose(
     operations = Operations(event_log)
     appender = Appender(event_log, SystemClock(), f"/orchestrator/{settings.orchestrator_id}")
     effects = Effects(operations, appender, work_queue, signals)
-    specs = SpecResolver(NatsKindCatalogue(connection, settings.bus), DatasetCatalogue(store))
+    read_model = PostgresReadModel(engine)
+    models = ModelPinning(TrainedModels(operations, read_model, store))
+    specs = SpecResolver(NatsKindCatalogue(connection, settings.bus), DatasetCatalogue(store), models)
     handler = CommandHandler(operations, appender, effects, specs, store)
     service = CheckpointService(store, Spool(spool_directory), verified_max=VERIFIED_MAX)
-    read_model = PostgresReadModel(engine)
     return Orchestrator(
         settings=settings,
         connection=connection,

@@ -5,9 +5,11 @@ from importlib import import_module
 from pathlib import Path
 
 import torch
+from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.training import TrainingSpec
-from milepost_runtime.digests import canonical_json
+from milepost_contracts.trained_models import CARD_FILE, WEIGHTS_FILE
+from milepost_runtime.digests import canonical_json, measure_file
 
 from milepost_trainer.engine.trainer import ENGINE_VERSION, ModelTrainer
 from milepost_trainer.parquet_tables import MEDIA_TYPE, write_table
@@ -15,9 +17,9 @@ from milepost_trainer.tensor_files.writing import write_tensors
 
 TENSORS_MEDIA_TYPE = "application/vnd.safetensors"
 RESULT_FILES = {
-    "model.safetensors": TENSORS_MEDIA_TYPE,
+    WEIGHTS_FILE: TENSORS_MEDIA_TYPE,
     "last.safetensors": TENSORS_MEDIA_TYPE,
-    "model.json": "application/json",
+    CARD_FILE: "application/json",
     "history.parquet": MEDIA_TYPE,
     "metrics.json": "application/json",
     "loss.png": "image/png",
@@ -27,9 +29,9 @@ RESULT_FILES = {
 
 def write_results(trainer: ModelTrainer, spec: TrainingSpec, card: JsonObject, directory: Path) -> JsonObject:
     """Write the result files and return the figures."""
-    write_tensors(directory / "model.safetensors", trainer.best_weights())
+    write_tensors(directory / WEIGHTS_FILE, trainer.best_weights())
     write_tensors(directory / "last.safetensors", trainer.present_weights())
-    (directory / "model.json").write_bytes(canonical_json(model_card(spec, card)))
+    (directory / CARD_FILE).write_bytes(canonical_json(model_card(spec, card, weights_of(directory))))
     history = history_columns(trainer)
     write_table(history, directory / "history.parquet")
     # matplotlib takes a second to import, and only a finished training needs it.
@@ -48,13 +50,25 @@ def history_columns(trainer: ModelTrainer) -> dict[str, list[float]]:
     return {name: [entry[name] for entry in history] for name in names}
 
 
-def model_card(spec: TrainingSpec, card: JsonObject) -> JsonObject:
+def weights_of(directory: Path) -> ArtifactReference:
+    """Return what the card names its weights by, so that its own digest stands for the whole model."""
+    measured = measure_file(directory / WEIGHTS_FILE)
+    return ArtifactReference(
+        name=WEIGHTS_FILE,
+        digest=measured.digest,
+        size_bytes=measured.size_bytes,
+        media_type=TENSORS_MEDIA_TYPE,
+    )
+
+
+def model_card(spec: TrainingSpec, card: JsonObject, weights: ArtifactReference) -> JsonObject:
     """Return enough to load the weights and to make their inputs, for inference alone."""
     return {
         **card,
         "task": spec.task.name,
         "data": [reference.digest for reference in spec.datasets],
         "precision": spec.precision,
+        "weights": weights.model_dump(mode="json"),
         "versions": {"engine": ENGINE_VERSION, "torch": torch.__version__},
     }
 

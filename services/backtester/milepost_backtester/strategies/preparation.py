@@ -6,6 +6,7 @@ import numpy as np
 
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
+from milepost_backtester.strategies import model_signals
 from milepost_backtester.strategies.bollinger import Bollinger
 from milepost_backtester.strategies.buy_and_hold import BuyAndHold
 from milepost_backtester.strategies.donchian_breakout import DonchianBreakout
@@ -22,6 +23,7 @@ def prepare_rules() -> None:
     bars = Bars(np.arange(2), price, price, price, price, price)
     for strategy in LIBRARY:
         BacktestingEngine(bars, strategy(strategy.Parameters()), tier="compiled").advance()
+    model_signals.prepare()
 
 
 if __name__ == "__main__":

@@ -114,6 +114,18 @@ class PostgresReadModel:
                 )
                 return (found[0], await _artifacts(connection, found)) if found else None
 
+    async def ids_beginning(self, beginning: str, *, limit: int) -> Sequence[str]:
+        """Return ids of operations that begin so, sorted."""
+        query = (
+            select(OperationModel.operation_id)
+            .where(OperationModel.operation_id.startswith(beginning, autoescape=True))
+            .order_by(OperationModel.operation_id)
+            .limit(limit)
+        )
+        with database_errors("read operations"):
+            async with self._engine.connect() as connection:
+                return list(await connection.scalars(query))
+
     async def live_operations(self, *, after_id: str, limit: int) -> Sequence[LiveOperation]:
         """Return operations that had not ended; see the port."""
         columns = (

@@ -18,6 +18,7 @@ from milepost_runtime.fleet import KindCatalogue
 from pydantic import JsonValue, ValidationError
 
 from milepost_orchestrator.application.json_schemas import problems_with, with_defaults
+from milepost_orchestrator.application.model_pinning import ModelPinning, PinnedStrategy
 from milepost_orchestrator.application.ports import Datasets
 from milepost_orchestrator.domain.decisions import Rejection
 
@@ -50,15 +51,16 @@ BUILT_IN: Mapping[str, _BuiltIn] = {
 class SpecResolver:
     """Checks specs against what is known of their kind."""
 
-    def __init__(self, catalogue: KindCatalogue, datasets: Datasets) -> None:
+    def __init__(self, catalogue: KindCatalogue, datasets: Datasets, models: ModelPinning) -> None:
         self._catalogue = catalogue
         self._datasets = datasets
+        self._models = models
 
     async def resolve(self, kind: str, spec: JsonObject) -> ResolvedSpec | Rejection:
         """Return the resolved spec, or a rejection that names everything that is wrong with it.
 
         Raises:
-            BusUnavailableError, StoreUnavailableError: a catalogue cannot be read.
+            BusUnavailableError, StoreUnavailableError, DatabaseUnavailableError: something cannot be looked up.
         """
         announced = await self._catalogue.describe(kind)
         built_in = BUILT_IN.get(kind)
@@ -69,7 +71,9 @@ class SpecResolver:
         fields = built_in.dataset_fields if announced is None and built_in else ()
         fields = announced.dataset_fields if announced is not None else fields
         checked, inputs, missing = await self._pin(checked, fields)
-        problems = (*problems, *part_problems)
+        pinned = await self._models.pin(checked) if kind == "backtest" else PinnedStrategy(checked)
+        checked, inputs = pinned.spec, (*inputs, *pinned.inputs)
+        problems = (*problems, *part_problems, *pinned.problems)
         if problems:
             return _invalid(kind, (*problems, *missing))
         if missing:

@@ -1,8 +1,9 @@
 """The training task ``bars``: registered like any team's own."""
 
 from milepost_contracts.specs.bars_training import AugmentationSpec, BarsTaskParameters
+from milepost_contracts.trained_models import MODEL_TASK
 from milepost_models.bar_files import load_bars
-from milepost_models.card import TASK, TASK_VERSION, card_of
+from milepost_models.card import TASK_VERSION, card_of
 from milepost_models.families import model_of
 from milepost_models.features import data_versions
 from torch import Tensor
@@ -17,7 +18,7 @@ from milepost_trainer.task import BuiltTask, TaskContext, seeded
 class BarsTask:
     """Implements ``TrainingTask``."""
 
-    name = TASK
+    name = MODEL_TASK
     version = TASK_VERSION
     parameters = BarsTaskParameters
 
