@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from milepost_backtester.engine.backtesting_engine import STATE_FIELDS, BacktestingEngine
 from milepost_backtester.engine.book import Book, Tables
@@ -19,10 +20,19 @@ from milepost_backtester.engine.records import Logs
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.engine.tiers import CompiledRun, PythonRun
 from milepost_backtester.strategies.ema_cross import EmaCross
+from milepost_backtester.strategies.model import CompiledModel, Model
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.strategies import EmaCrossParameters, SmaCrossParameters
 
-from tests.backtester.backtest_doubles import Borrower, Trader, Wanderer, digest_of, through_json
+from tests.backtester.backtest_doubles import (
+    Borrower,
+    ScriptedScores,
+    Trader,
+    Wanderer,
+    digest_of,
+    scripted_model,
+    through_json,
+)
 from tests.backtester.portfolio_doubles import PortfolioTrader, holed, portfolio
 from tests.support.bars import make_bars
 
@@ -92,7 +102,16 @@ def ema() -> EmaCross:
     return EmaCross(EmaCrossParameters(fast=4, slow=11, quantity=7.0, allow_short=True))
 
 
-MAKERS = (wanderer, trader, Borrower, sma, ema, portfolio_trader, each_sma, each_ema)
+def model() -> Model:
+    """Scores that wander over all thresholds and often stay between them."""
+    up = np.random.default_rng(4).uniform(0.3, 0.7, len(BARS))
+    up[:9] = np.nan
+    thresholds = {"enter_long": 0.62, "leave_long": 0.4, "enter_short": 0.64, "leave_short": 0.42}
+    scores = ScriptedScores(up.tolist(), (1 - up).tolist())
+    return scripted_model(scores, sizing="cash", amount=800.0, allow_short=True, **thresholds)
+
+
+MAKERS = (wanderer, trader, Borrower, sma, ema, model, portfolio_trader, each_sma, each_ema)
 
 
 @dataclass(frozen=True)
@@ -195,6 +214,9 @@ CASES: dict[str, Case] = {
         has_position,
         each_sma,
     ),
+    "strategy.bar": Case(in_strategy("bar", 0), has_position, model),
+    "strategy.side": Case(in_strategy("side", 0), has_position, model),
+    "strategy.wanted": Case(in_strategy("wanted", 0.0), has_position, model),
     "strategy.seen": Case(in_strategy("seen", 0), has_position, sma),
     "strategy.closes": Case(in_strategy("closes", [0.0] * 8), has_position, sma),
 }
@@ -385,6 +407,21 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_symbol": "turned to anew before each use",
     },
     Logs: dict.fromkeys(LOGS, "log"),
+    CompiledModel: {
+        "_parameters": "fingerprint",
+        "_scores": "computed anew from the bars and the model, both inputs, by blocks that begin at fixed bars",
+        "_enter_long": "parameter",
+        "_leave_long": "parameter",
+        "_enter_short": "parameter",
+        "_leave_short": "parameter",
+        "_bar": "state: strategy.bar",
+        "_side": "state: strategy.side",
+        "_wanted": "state: strategy.wanted",
+        "_block": "cache of the scores",
+        "_block_number": "which block that is",
+        "fingerprint": "fingerprint",
+        "environment": "fingerprint",
+    },
     SmaCross: {
         "_parameters": "fingerprint",
         "_fast": "parameter",
@@ -414,7 +451,7 @@ def attributes_of(thing: Any) -> set[str]:
 def test_no_attribute_is_undeclared() -> None:
     """Whoever adds an attribute to the engine, its parts or the strategy must say here what becomes of it."""
     found: dict[type, set[str]] = {}
-    for strategy in (sma(), wanderer(), ema(), portfolio_trader(), each_sma(), each_ema()):
+    for strategy in (sma(), wanderer(), ema(), model(), portfolio_trader(), each_sma(), each_ema()):
         engine = engine_with(strategy)
         for _ in range(100):
             engine.step()

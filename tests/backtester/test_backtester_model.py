@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
+from milepost_backtester.engine.portfolio_strategy import EachSymbol
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.strategies.inputs import StrategyInputs
 from milepost_backtester.strategies.model import Model
@@ -23,6 +24,7 @@ from milepost_runtime.errors import FingerprintMismatchError
 from milepost_runtime.fingerprints import accepted_differences
 
 from tests.backtester.backtest_doubles import ScriptedScores, digest_of, scripted_model, through_json
+from tests.backtester.portfolio_doubles import portfolio, some_rows
 from tests.backtester.test_backtester_job import Workplace, cancel_after
 from tests.support.bars import make_bars
 from tests.support.bridge import host_of
@@ -155,6 +157,25 @@ def test_blocks_are_the_predictions_and_only_those_needed_are_computed(
     asked.clear()
     later.advance()
     assert asked == [2, 3, 4, 5]
+
+
+def test_several_symbols_have_their_own_predictions(models: dict[str, TrainedModel]) -> None:
+    """Two symbols with holes on one account: both tiers agree, each sees its own bars' predictions."""
+    places = np.arange(1_500)
+    parts = {"a": some_rows(BARS, places % 3 > 0), "b": some_rows(make_bars(1_500, seed=9), places % 5 > 0)}
+    bars = portfolio(list(parts.values()))
+
+    def run(tier: Any) -> BacktestingEngine:
+        rules = {
+            name: strategy_of(models["direction"], own, **TRADED["direction"]) for name, own in parts.items()
+        }
+        engine = BacktestingEngine(bars, EachSymbol(rules), initial_cash=50_000.0, terms=TERMS, tier=tier)
+        engine.advance()
+        return engine
+
+    compiled, python = run("compiled"), run("python")
+    assert digest_of(compiled) == digest_of(python)
+    assert len(compiled.fills) > 40
 
 
 def test_too_few_bars_trade_nothing(models: dict[str, TrainedModel]) -> None:

@@ -44,6 +44,8 @@ class Model:
         self._scores = scores
         self._enter_long, self._leave_long = _numbers(parameters.enter_long, parameters.leave_long)
         self._enter_short, self._leave_short = _numbers(parameters.enter_short, parameters.leave_short)
+        # Not the bar's own number: among several symbols that is a place on their common timeline.
+        self._bar = 0
         self._side = 0
         self._wanted = 0.0
         self._block: list[tuple[float, float]] = []
@@ -70,7 +72,8 @@ class Model:
 
     def on_bar(self, bar: "Bar", broker: "Broker") -> None:
         """Order what is missing of the position that the model asks for."""
-        up, down = self._scores_at(bar.index)
+        up, down = self._scores_at(self._bar)
+        self._bar += 1
         if up != up:  # not a number: the model has not seen enough bars
             return
         before = side = self._side
@@ -87,12 +90,12 @@ class Model:
             broker.target(self._wanted)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the side and the wanted position; both depend on the scores of earlier bars."""
-        return {"side": self._side, "wanted": self._wanted}
+        """Return the bar whose score is next, and side and wanted position, which depend on earlier scores."""
+        return {"bar": self._bar, "side": self._side, "wanted": self._wanted}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put them back."""
-        self._side, self._wanted = state["side"], state["wanted"]
+        self._bar, self._side, self._wanted = state["bar"], state["side"], state["wanted"]
 
     def _size(self, bar: "Bar", broker: "Broker") -> float:
         amount = self._parameters.amount
