@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,18 +27,22 @@ class OrchestratorStandIn(ThreadingHTTPServer):
     def answer(self, target: str) -> Answer:
         self.asked.append(target)
         parts = urlsplit(target)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        query = parse_qs(parts.query)
         if parts.path in self.documents:
             return self.documents[parts.path]
         if parts.path not in self.lists:
             return 404, {"code": "not-found", "detail": f"nothing at {parts.path}", "fix": "look elsewhere"}
         key, items = self.lists[parts.path]
         for name in ("operation_id", "status", "kind", "reason"):
-            items = [item for item in items if name not in query or item.get(name) == query[name]]
-        start = int(query.get("cursor", 0))
-        count = min(2, int(query.get("limit", 2)))
+            items = [item for item in items if name not in query or item.get(name) in query[name]]
+        (beginning,) = query.get("id_begins", [""])
+        items = [item for item in items if str(item[f"{key[:-1]}_id"]).startswith(beginning)]
+        start = int(query.get("cursor", ["0"])[0])
+        count = len(items) if beginning else min(2, int(query.get("limit", ["2"])[0]))
         more = start + count < len(items)
-        return 200, {key: items[start : start + count], "next_cursor": start + count if more else None}
+        cursor = str(start + count) if more else None  # text, as the orchestrator's
+        counts = Counter(str(item.get("status")) for item in items)
+        return 200, {key: items[start : start + count], "next_cursor": cursor, "counts": counts}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from milepost_cli.main import run
@@ -129,6 +130,64 @@ def test_ps_passes_its_filters_on(orchestrator, capsys) -> None:
     document = json.loads(capsys.readouterr().out)
     assert [item["operation_id"] for item in document["operations"]] == [IDS[1]]
     assert "status=cancelled" in orchestrator.asked[0]
+
+
+def test_ps_and_checkpoints_pass_every_filter_and_order_on(orchestrator, capsys) -> None:
+    """Ages are written as people write them, several values are all asked for, the order too."""
+    given = [
+        "--name",
+        "Nightly",
+        "--worker",
+        "w-1",
+        "--worker",
+        "w-2",
+        "--older-than",
+        "2h",
+        "--newer-than",
+        "7d",
+        "--ascending",
+    ]
+    assert (
+        run(["ps", *given, "--root", IDS[0], "--sort", "ended", "--status", "failed", "--status", "queued"])
+        == 0
+    )
+    asked = parse_qs(urlsplit(next(each for each in orchestrator.asked if "ended" in each)).query)
+    expected = {
+        "name": ["Nightly"],
+        "worker_id": ["w-1", "w-2"],
+        "age_seconds_min": ["7200.0"],
+        "age_seconds_max": ["604800.0"],
+        "root_id": [IDS[0]],
+        "status": ["failed", "queued"],
+        "sort": ["ended"],
+        "order": ["asc"],
+    }
+    assert {key: asked[key] for key in expected} == expected
+    assert (
+        run(["checkpoints", "list", *given, "--reason", "manual", "--reason", "failure", "--sort", "size"])
+        == 0
+    )
+    asked = parse_qs(urlsplit(orchestrator.asked[-1]).query)
+    assert (asked["reason"], asked["sort"], asked["order"]) == (["manual", "failure"], ["size"], ["asc"])
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ps", "--older-than", "soon"], "'soon' is no age"),
+        (["ps", "--sort", "colour"], "'colour' is none of requested"),
+        (["ps", "--status", "asleep"], "'asleep' is none of queued"),
+        (["checkpoints", "list", "--reason", "whim"], "'whim' is none of periodic"),
+    ],
+)
+def test_a_filter_that_means_nothing_is_refused(
+    orchestrator, capsys, arguments: list[str], words: str
+) -> None:
+    """Nothing is asked of the orchestrator, and the message says what could be given."""
+    assert run([*arguments, "--json"]) == 2
+    assert words in json.loads(capsys.readouterr().out)["message"]
+    assert orchestrator.asked == []
 
 
 def test_show_says_newest_checkpoint_its_age_and_the_command_to_type(orchestrator, capsys) -> None:

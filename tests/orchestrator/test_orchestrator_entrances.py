@@ -150,6 +150,9 @@ async def test_idempotency_key_is_the_command_id(running: Running) -> None:
         ("GET", "/operations?limit=0", None, 422, "invalid-command", "limit"),
         ("GET", "/operations?status=asleep", None, 422, "invalid-command", "status"),
         ("GET", "/operations?cursor=x", None, 422, "invalid-command", "cursor"),
+        ("GET", "/operations?colour=red", None, 422, "invalid-command", "colour"),
+        ("GET", "/operations?requested_since=2026-11-23", None, 422, "invalid-command", "requested_since"),
+        ("GET", "/checkpoints?age_seconds_min=-1", None, 422, "invalid-command", "age_seconds_min"),
         ("GET", "/operations/op-nowhere", None, 404, "operation-not-found", None),
         ("GET", "/checkpoints/cp-nowhere", None, 404, "checkpoint-not-found", None),
         ("GET", "/nowhere", None, 404, "not-found", None),
@@ -240,11 +243,8 @@ async def test_operations_are_listed_page_by_page(running: Running) -> None:
     seen: list[str] = []
     cursor: str | None = None
     while True:
-        page = (
-            await running.http.get(
-                "/operations", params={"limit": 3, "cursor": cursor or ""} if cursor else {"limit": 3}
-            )
-        ).json()
+        parameters = {"limit": 3, **({"cursor": cursor} if cursor else {})}
+        page = (await running.http.get("/operations", params=parameters)).json()
         seen += [each["operation_id"] for each in page["operations"]]
         cursor = page["next_cursor"]
         if cursor is None:

@@ -23,7 +23,7 @@ _ERRORS: dict[frozenset[int], type[CommandError]] = {
 }
 """Errors by HTTP status; any other 4xx is a refusal and judged by its code."""
 
-Parameters = Mapping[str, str | int | float | bool | None]
+Parameters = Mapping[str, str | int | float | bool | list[str] | None]
 
 
 class OrchestratorApi:
@@ -69,11 +69,11 @@ class OrchestratorApi:
 
     def pages(self, path: str, key: str, parameters: Parameters | None = None) -> Iterator[dict[str, object]]:
         """Yield the items under ``key`` of every page, following ``next_cursor``."""
-        cursor: int | None = None
+        cursor: str | None = None
         for _ in range(PAGES_MAX):
             page = self.get(path, {"limit": PAGE_ITEMS, **(parameters or {}), "cursor": cursor})
             yield from reader.objects(page, key)
-            cursor = reader.whole(page, "next_cursor")
+            cursor = reader.text(page, "next_cursor")
             if cursor is None:
                 return
 

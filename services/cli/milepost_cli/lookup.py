@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from milepost_cli import reader
-from milepost_cli.api import OrchestratorApi
+from milepost_cli.api import PAGE_ITEMS, OrchestratorApi
 from milepost_cli.errors import NotFoundError, UsageFaultError
 
 _FULL_ID = re.compile(r"^(op|cp)-[a-z2-7]{16}$")
@@ -20,7 +20,8 @@ def operation_id_of(api: OrchestratorApi, typed: str) -> str:
     """
     if _FULL_ID.match(typed):
         return typed
-    found = (reader.text(item, "operation_id") for item in api.pages("/operations", "operations"))
+    page = api.get("/operations", {"id_begins": _whole_beginning(typed, "op-"), "limit": PAGE_ITEMS})
+    found = (reader.text(item, "operation_id") for item in reader.objects(page, "operations"))
     return _only(typed, "op-", found, "operation", "`milepost ps --all` lists them")
 
 
@@ -33,13 +34,16 @@ def checkpoint_id_of(api: OrchestratorApi, typed: str, operation_id: str | None 
     """
     if _FULL_ID.match(typed):
         return typed
-    pages = api.pages("/checkpoints", "checkpoints", {"operation_id": operation_id})
-    found = (reader.text(item, "checkpoint_id") for item in pages)
+    beginning = _whole_beginning(typed, "cp-")
+    page = api.get(
+        "/checkpoints", {"operation_id": operation_id, "id_begins": beginning, "limit": PAGE_ITEMS}
+    )
+    found = (reader.text(item, "checkpoint_id") for item in reader.objects(page, "checkpoints"))
     return _only(typed, "cp-", found, "checkpoint", "`milepost checkpoints list` lists them")
 
 
 def _only(typed: str, prefix: str, ids: Iterable[str | None], noun: str, fix: str) -> str:
-    wanted = typed if typed.startswith(prefix) else prefix + typed
+    wanted = _whole_beginning(typed, prefix)
     matches: list[str] = []
     for candidate in ids:
         if candidate is None:
@@ -58,3 +62,7 @@ def _only(typed: str, prefix: str, ids: Iterable[str | None], noun: str, fix: st
             code="ambiguous",
         )
     return matches[0]
+
+
+def _whole_beginning(typed: str, prefix: str) -> str:
+    return typed if typed.startswith(prefix) else prefix + typed

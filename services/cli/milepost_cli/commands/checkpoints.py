@@ -9,12 +9,26 @@ from milepost_runtime.clock import SystemClock
 from rich.console import Console
 
 from milepost_cli import reader
+from milepost_cli.api import PAGE_ITEMS, Parameters
 from milepost_cli.formatting import format_age, format_digest, format_progress, format_size, format_summary
+from milepost_cli.list_options import (
+    AscendingOption,
+    KindsOption,
+    NameOption,
+    NewerOption,
+    OlderOption,
+    WorkersOption,
+    direction,
+    one_of,
+)
 from milepost_cli.location import locate
 from milepost_cli.lookup import checkpoint_id_of, operation_id_of
 from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
 from milepost_cli.output import notes, people, print_facts, print_json
 from milepost_cli.tables import print_table
+
+REASONS = ("periodic", "cancellation", "failure", "shutdown", "manual")
+SORTS = ("saved", "size", "unit")
 
 app = new_app()
 
@@ -27,23 +41,52 @@ def checkpoints() -> None:
 @app.command(
     "list",
     epilog=examples(
-        "milepost checkpoints list --operation op-abc", "milepost checkpoints list --reason cancellation"
+        "milepost checkpoints list --operation op-abc",
+        "milepost checkpoints list --reason cancellation --reason failure",
+        "milepost checkpoints list --older-than 30d --sort size",
     ),
 )
 def list_checkpoints(
     operation: Annotated[str | None, typer.Option(help="Only of this operation.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
-    reason: Annotated[
-        str | None, typer.Option(help="Only periodic, cancellation, failure, shutdown or manual ones.")
+    root: Annotated[
+        str | None, typer.Option(help="Only of this operation and all that descend from it.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many, the newest.")] = 50,
+    kind: KindsOption = [],  # noqa: B006 - typer copies it
+    reason: Annotated[
+        list[str], typer.Option(help=f"Only {', '.join(REASONS)}; repeatable.", show_default=False)
+    ] = [],  # noqa: B006
+    status: Annotated[
+        list[str], typer.Option(help="Only of this status, such as recorded; repeatable.", show_default=False)
+    ] = [],  # noqa: B006
+    worker: WorkersOption = [],  # noqa: B006
+    name: NameOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    sort: Annotated[str, typer.Option(help=f"By {', '.join(SORTS)}.")] = SORTS[0],
+    ascending: AscendingOption = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many.")] = 50,
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List checkpoints, the newest first."""
+    for each in reason:
+        one_of(each, REASONS, "--reason")
+    one_of(sort, SORTS, "--sort")
     with locate(directory).api() as api:
-        operation_id = None if operation is None else operation_id_of(api, operation)
-        wanted = {"operation_id": operation_id, "kind": kind, "reason": reason, "limit": min(limit, 200)}
+        wanted: Parameters = {
+            "operation_id": None if operation is None else operation_id_of(api, operation),
+            "root_id": None if root is None else operation_id_of(api, root),
+            "kind": kind,
+            "reason": reason,
+            "status": status,
+            "worker_id": worker,
+            "name": name,
+            "age_seconds_min": older_than,
+            "age_seconds_max": newer_than,
+            "sort": sort,
+            "order": direction(ascending=ascending),
+            "limit": min(limit, PAGE_ITEMS),
+        }
         found = list(islice(api.pages("/checkpoints", "checkpoints", wanted), limit))
     if as_json:
         print_json({"checkpoints": found})

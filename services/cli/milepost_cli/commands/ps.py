@@ -8,9 +8,20 @@ import typer
 from milepost_runtime.clock import SystemClock
 
 from milepost_cli import reader
-from milepost_cli.api import PAGE_ITEMS, OrchestratorApi
+from milepost_cli.api import PAGE_ITEMS, OrchestratorApi, Parameters
 from milepost_cli.formatting import format_age, format_duration, format_progress, format_rate
+from milepost_cli.list_options import (
+    AscendingOption,
+    KindsOption,
+    NameOption,
+    NewerOption,
+    OlderOption,
+    WorkersOption,
+    direction,
+    one_of,
+)
 from milepost_cli.location import locate
+from milepost_cli.lookup import operation_id_of
 from milepost_cli.operation_view import CheckpointView, OperationView, checkpoint_view, view_of_document
 from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
 from milepost_cli.output import notes, print_json
@@ -18,17 +29,40 @@ from milepost_cli.tables import print_table
 from milepost_cli.watching import resume_command
 
 STATUSES = ("queued", "running", "cancelling", "cancelled", "completed", "failed")
+SORTS = ("requested", "started", "ended", "name", "kind", "status")
 SHOWN_DEFAULT = 20
 
 app = new_app()
 
 
-@app.command(epilog=examples("milepost ps", "milepost ps --status running", "milepost ps --all --json"))
+@app.command(
+    epilog=examples(
+        "milepost ps",
+        "milepost ps --status running --status queued",
+        "milepost ps --name nightly --newer-than 7d --sort ended",
+        "milepost ps --all --json",
+    )
+)
 def ps(
-    status: Annotated[str | None, typer.Option(help=f"Only {', '.join(STATUSES)}.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only this kind, such as backtest.")] = None,
+    status: Annotated[
+        list[str], typer.Option(help=f"Only {', '.join(STATUSES)}; repeatable.", show_default=False)
+    ] = [],  # noqa: B006 - typer copies it
+    kind: KindsOption = [],  # noqa: B006
+    worker: WorkersOption = [],  # noqa: B006
+    name: NameOption = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Only with this in why it was cancelled or failed.")
+    ] = None,
+    parent: Annotated[str | None, typer.Option(help="Only what was resumed from this operation.")] = None,
+    root: Annotated[
+        str | None, typer.Option(help="Only this operation and all that descend from it.")
+    ] = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    sort: Annotated[str, typer.Option(help=f"By {', '.join(SORTS)}.")] = SORTS[0],
+    ascending: AscendingOption = False,
     everything: Annotated[
-        bool, typer.Option("--all", "-a", help=f"All of them, not only the newest {SHOWN_DEFAULT}.")
+        bool, typer.Option("--all", "-a", help=f"All of them, not only the first {SHOWN_DEFAULT}.")
     ] = False,
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
@@ -37,31 +71,59 @@ def ps(
 
     The newest come first, with status, progress, rate, time left, newest checkpoint and its age.
     """
-    if status is not None and status not in STATUSES:
-        raise typer.BadParameter(f"{status!r} is none of {', '.join(STATUSES)}", param_hint="--status")
+    for each in status:
+        one_of(each, STATUSES, "--status")
+    one_of(sort, SORTS, "--sort")
     shown_max = None if everything else SHOWN_DEFAULT
     with locate(directory).api() as api:
-        limit = PAGE_ITEMS if shown_max is None else shown_max + 1
-        pages = api.pages("/operations", "operations", {"status": status, "kind": kind, "limit": limit})
+        wanted: Parameters = {
+            "status": status,
+            "kind": kind,
+            "worker_id": worker,
+            "name": name,
+            "reason": reason,
+            "parent_id": None if parent is None else operation_id_of(api, parent),
+            "root_id": None if root is None else operation_id_of(api, root),
+            "age_seconds_min": older_than,
+            "age_seconds_max": newer_than,
+            "sort": sort,
+            "order": direction(ascending=ascending),
+            "limit": PAGE_ITEMS if shown_max is None else shown_max + 1,
+        }
+        pages = api.pages("/operations", "operations", wanted)
         found = list(pages if shown_max is None else islice(pages, shown_max + 1))
         documents = found[:shown_max]
+        more = len(found) > len(documents)
+        counts = reader.mapping(api.get("/operations", {**wanted, "limit": 1, "counts": True}), "counts")
         checkpoints = {} if as_json else _newest_checkpoints(api)
     if as_json:
-        print_json({"operations": documents, "more": len(found) > len(documents)})
+        print_json({"operations": documents, "more": more, "counts": counts})
         return
     if not documents:
-        notes().print("no operations; start one with `milepost start KIND SPEC`")
+        filtered = any(counts.values()) or not _wants_everything(wanted)
+        fix = "leave filters out" if filtered else "start one with `milepost start KIND SPEC`"
+        notes().print(f"no {'such ' if filtered else ''}operations; {fix}")
         return
     views = [view_of_document(document) for document in documents]
     now = SystemClock().now()
     headings = ("ID", "KIND", "STATUS", "PROGRESS", "DETAILS")
     rows = [_row(view, checkpoints.get(view.checkpoint_id or ""), now) for view in views]
     print_table(headings, rows, wrap=("DETAILS",))
-    if len(found) > len(documents):
-        notes().print(f"only the newest {SHOWN_DEFAULT}; --all lists all")
+    if more:
+        notes().print(f"only the first {SHOWN_DEFAULT}, {_count_words(counts, status)}; --all lists all")
     resumable = next((view for view in views if view.is_resumable), None)
     if resumable is not None:
         notes().print(f"next: {resume_command(resumable)}", soft_wrap=True)
+
+
+def _wants_everything(wanted: Parameters) -> bool:
+    return not any(value for key, value in wanted.items() if key not in ("sort", "order", "limit"))
+
+
+def _count_words(counts: dict[str, object], statuses: list[str]) -> str:
+    found = {key: reader.whole(counts, key) or 0 for key in statuses or STATUSES}
+    words = [f"{count:,} {key}" for key, count in found.items() if count]
+    return f"of {sum(found.values()):,}: " + ", ".join(words)
 
 
 def _newest_checkpoints(api: OrchestratorApi) -> dict[str, CheckpointView]:

@@ -61,6 +61,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
                 "application_name": "milepost-orchestrator",
                 "search_path": settings.schema,
                 "timezone": "UTC",
+                "datestyle": "ISO",
             },
         },
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Float, Index, Integer, Text
+from sqlalchemy import BigInteger, Computed, DateTime, Float, Index, Integer, Text, func, literal_column
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -31,6 +31,14 @@ class OperationModel(Model):
         Index("operations_status", "status", "requested_sequence"),
         Index("operations_kind", "kind", "requested_sequence"),
         Index("operations_parent", "parent_id"),
+        Index("operations_root", "root_id", "requested_sequence"),
+        Index("operations_worker", "worker_id", "requested_sequence"),
+        Index("operations_kind_status", "kind", "status"),
+        Index("operations_named", "searched_name", "requested_sequence", "operation_id"),
+        Index("operations_requested_at", "requested_at"),
+        Index("operations_started_at", "started_at"),
+        Index("operations_ended_at", "ended_at"),
+        Index("operations_id_begins", "operation_id", postgresql_ops={"operation_id": "text_pattern_ops"}),
     )
 
     operation_id: Mapped[str] = mapped_column(primary_key=True)
@@ -63,12 +71,25 @@ class OperationModel(Model):
     failure: Mapped[Json | None]
     results: Mapped[Json]
     summary: Mapped[Json]
+    searched_name: Mapped[str] = mapped_column(
+        Computed("lower(left(COALESCE(name, ''), 200))", persisted=True)
+    )
+    """What names are searched and sorted by; short enough for an index."""
+
+
+_NEVER = literal_column("'-infinity'::timestamptz", DateTime(timezone=True))
+STARTED_OR_NEVER = func.coalesce(OperationModel.started_at, _NEVER)
+ENDED_OR_NEVER = func.coalesce(OperationModel.ended_at, _NEVER)
+"""What has not happened sorts as the smallest; an index holds it so."""
+Index("operations_started", STARTED_OR_NEVER, OperationModel.requested_sequence)
+Index("operations_ended", ENDED_OR_NEVER, OperationModel.requested_sequence)
 
 
 class AttemptModel(Model):
     """Attempts of operations."""
 
     __tablename__ = "attempts"
+    __table_args__ = (Index("attempts_worker", "worker_id"),)
 
     operation_id: Mapped[str] = mapped_column(primary_key=True)
     attempt: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -96,6 +117,13 @@ class CheckpointModel(Model):
         Index("checkpoints_newest", "sequence", unique=True),
         Index("checkpoints_operation", "operation_id", "sequence"),
         Index("checkpoints_id", "checkpoint_id"),
+        Index("checkpoints_size", "size_bytes", "sequence"),
+        Index("checkpoints_unit", "unit", "sequence"),
+        Index("checkpoints_reason", "reason", "sequence"),
+        Index("checkpoints_status", "status", "sequence"),
+        Index("checkpoints_kind", "kind", "sequence"),
+        Index("checkpoints_saved_at", "saved_at"),
+        Index("checkpoints_id_begins", "checkpoint_id", postgresql_ops={"checkpoint_id": "text_pattern_ops"}),
     )
 
     operation_id: Mapped[str] = mapped_column(primary_key=True)

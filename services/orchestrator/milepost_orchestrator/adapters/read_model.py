@@ -1,12 +1,13 @@
 """The read models in Postgres, for reading."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from milepost_runtime.work_queue import WorkKey
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from milepost_orchestrator.adapters.checkpoint_lists import checkpoints_query
 from milepost_orchestrator.adapters.database import database_errors
 from milepost_orchestrator.adapters.models import (
     ArtifactModel,
@@ -15,8 +16,16 @@ from milepost_orchestrator.adapters.models import (
     Model,
     OperationModel,
 )
+from milepost_orchestrator.adapters.operation_lists import operation_counts_query, operations_query
 from milepost_orchestrator.application.documents import OperationRows, Row
-from milepost_orchestrator.application.queries import CheckpointFilter, LiveOperation, OperationFilter
+from milepost_orchestrator.application.filters import (
+    CheckpointFilter,
+    CheckpointSort,
+    OperationFilter,
+    OperationSort,
+    Order,
+)
+from milepost_orchestrator.application.queries import LiveOperation
 from milepost_orchestrator.domain.operation import TERMINAL_STATUSES, Status
 
 CHECKPOINTS_SHOWN_MAX = 200
@@ -31,19 +40,19 @@ class PostgresReadModel:
         self._engine = engine
 
     async def operations(
-        self, wanted: OperationFilter, *, before_sequence: int | None, limit: int
+        self, wanted: OperationFilter, order: Order[OperationSort], *, limit: int
     ) -> Sequence[Row]:
-        """Return operations, the newest first; see the port."""
-        query = _columns(OperationModel).order_by(OperationModel.requested_sequence.desc()).limit(limit)
-        if before_sequence is not None:
-            query = query.where(OperationModel.requested_sequence < before_sequence)
-        if wanted.status is not None:
-            query = query.where(OperationModel.status == wanted.status)
-        if wanted.kind is not None:
-            query = query.where(OperationModel.kind == wanted.kind)
-        if wanted.parent_id is not None:
-            query = query.where(OperationModel.parent_id == wanted.parent_id)
-        return await self._read(query)
+        """Return operations; see the port."""
+        with database_errors("read operations"):
+            async with self._engine.connect() as connection:
+                return await _rows(connection, operations_query(wanted, order, limit=limit))
+
+    async def operation_counts(self, wanted: OperationFilter) -> Mapping[str, int]:
+        """Return how many operations there are of each status; see the port."""
+        with database_errors("count operations"):
+            async with self._engine.connect() as connection:
+                found = await connection.execute(operation_counts_query(wanted))
+                return {status: count for status, count in found}  # noqa: C416 - rows, not pairs
 
     async def operation(self, operation_id: str) -> OperationRows | None:
         """Return everything about one operation; see the port."""
@@ -82,20 +91,10 @@ class PostgresReadModel:
                 )
 
     async def checkpoints(
-        self, wanted: CheckpointFilter, *, before_sequence: int | None, limit: int
+        self, wanted: CheckpointFilter, order: Order[CheckpointSort], *, limit: int
     ) -> tuple[Sequence[Row], Sequence[Row]]:
-        """Return checkpoints, the newest first, and their artifacts; see the port."""
-        query = _columns(CheckpointModel).order_by(CheckpointModel.sequence.desc()).limit(limit)
-        if before_sequence is not None:
-            query = query.where(CheckpointModel.sequence < before_sequence)
-        if wanted.operation_id is not None:
-            query = query.where(CheckpointModel.operation_id == wanted.operation_id)
-        if wanted.kind is not None:
-            query = query.where(CheckpointModel.kind == wanted.kind)
-        if wanted.reason is not None:
-            query = query.where(CheckpointModel.reason == wanted.reason)
-        if wanted.status is not None:
-            query = query.where(CheckpointModel.status == wanted.status)
+        """Return checkpoints and their artifacts; see the port."""
+        query = checkpoints_query(wanted, order, limit=limit)
         with database_errors("read checkpoints"):
             async with self._engine.connect() as connection:
                 found = await _rows(connection, query)
@@ -148,11 +147,6 @@ class PostgresReadModel:
                     LiveOperation(WorkKey(kind, queue, operation_id), cancelling=status == Status.CANCELLING)
                     for kind, queue, operation_id, status in found
                 ]
-
-    async def _read(self, query: Select[Any]) -> Sequence[Row]:
-        with database_errors("read operations"):
-            async with self._engine.connect() as connection:
-                return await _rows(connection, query)
 
 
 def _columns(model: type[Model]) -> Select[Any]:

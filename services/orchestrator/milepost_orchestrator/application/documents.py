@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
+from milepost_orchestrator.application.filters import POSITION
 from milepost_orchestrator.application.rows import (
     ArtifactRow,
     AttemptRow,
@@ -35,6 +36,8 @@ JSON_COLUMNS = frozenset(
         "data",
     }
 )
+_HIDDEN = frozenset({"sequence", POSITION})
+"""Columns of a checkpoint that only the list's order needs."""
 _SHORT = (
     "operation_id",
     "kind",
@@ -116,7 +119,7 @@ def checkpoint_documents(checkpoints: Iterable[Row], artifacts: Iterable[Row]) -
         by_checkpoint.setdefault((artifact["operation_id"], artifact["checkpoint_id"]), []).append(document)
     return [
         {
-            **{key: _plain(value) for key, value in row.items() if key != "sequence"},
+            **{key: _plain(value) for key, value in row.items() if key not in _HIDDEN},
             "artifacts": by_checkpoint.get((row["operation_id"], row["checkpoint_id"]), []),
         }
         for row in checkpoints

@@ -1,6 +1,6 @@
 """What clients may ask: read models first, the log where those are behind or away."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,29 +18,22 @@ from milepost_orchestrator.application.documents import (
     rows_of,
 )
 from milepost_orchestrator.application.errors import DatabaseUnavailableError
+from milepost_orchestrator.application.filters import (
+    CheckpointFilter,
+    CheckpointSort,
+    OperationFilter,
+    OperationSort,
+    Order,
+    Position,
+    position_of,
+)
 from milepost_orchestrator.application.operations import Operations
+from milepost_orchestrator.domain.operation import Status
 
 log = structlog.get_logger()
 PAGE_MAX = 200
-
-
-@dataclass(frozen=True, slots=True)
-class OperationFilter:
-    """Which operations; what is None does not matter."""
-
-    status: str | None = None
-    kind: str | None = None
-    parent_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointFilter:
-    """Which checkpoints; what is None does not matter."""
-
-    operation_id: str | None = None
-    kind: str | None = None
-    reason: str | None = None
-    status: str | None = None
+NEWEST_OPERATIONS = Order(OperationSort.REQUESTED)
+NEWEST_CHECKPOINTS = Order(CheckpointSort.SAVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +46,24 @@ class LiveOperation:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some documents, newest first, and where the next page begins."""
+    """Some documents and where the next page begins."""
 
     documents: Sequence[Document]
-    next_cursor: str | None
+    next_position: Position | None
+    """None on the last page."""
 
 
 class ReadModel(Protocol):
     """The read models. Every method raises ``DatabaseUnavailableError`` when they are away."""
 
     async def operations(
-        self, wanted: OperationFilter, *, before_sequence: int | None, limit: int
+        self, wanted: OperationFilter, order: Order[OperationSort], *, limit: int
     ) -> Sequence[Row]:
-        """Return operations, the newest first, that were requested before a sequence."""
+        """Return operations, each with its value of the sorted column under ``POSITION``."""
+        ...
+
+    async def operation_counts(self, wanted: OperationFilter) -> Mapping[str, int]:
+        """Return how many operations there are of each status; the filter's own statuses do not matter."""
         ...
 
     async def operation(self, operation_id: str) -> OperationRows | None:
@@ -73,9 +71,9 @@ class ReadModel(Protocol):
         ...
 
     async def checkpoints(
-        self, wanted: CheckpointFilter, *, before_sequence: int | None, limit: int
+        self, wanted: CheckpointFilter, order: Order[CheckpointSort], *, limit: int
     ) -> tuple[Sequence[Row], Sequence[Row]]:
-        """Return checkpoints, the newest first, saved before a sequence, and their artifacts."""
+        """Return checkpoints, each with its value of the sorted column under ``POSITION``, and their artifacts."""
         ...
 
     async def checkpoint(self, checkpoint_id: str) -> tuple[Row, Sequence[Row]] | None:
@@ -95,16 +93,27 @@ class Queries:
         self._operations = operations
         self._fleet = fleet
 
-    async def list_operations(self, wanted: OperationFilter, *, before: int | None, limit: int) -> Page:
-        """Return a page of operations, the newest first.
+    async def list_operations(
+        self, wanted: OperationFilter, order: Order[OperationSort] = NEWEST_OPERATIONS, *, limit: int
+    ) -> Page:
+        """Return a page of operations.
 
         Raises:
             DatabaseUnavailableError: the read models are away.
         """
         limit = min(limit, PAGE_MAX)
-        rows = await self._read_model.operations(wanted, before_sequence=before, limit=limit + 1)
+        rows = await self._read_model.operations(wanted, order, limit=limit + 1)
         documents = [operation_document(row) for row in rows[:limit]]
-        return Page(documents, _next_cursor(rows, limit, "requested_sequence"))
+        return Page(documents, _next_position(rows, limit, "requested_sequence"))
+
+    async def count_operations(self, wanted: OperationFilter) -> dict[str, int]:
+        """Return how many operations of each status fit the filter, whose own statuses do not matter.
+
+        Raises:
+            DatabaseUnavailableError: the read models are away.
+        """
+        found = await self._read_model.operation_counts(wanted)
+        return {status.value: found.get(status.value, 0) for status in Status}
 
     async def operation(self, operation_id: str) -> Document | None:
         """Return one operation with all that belongs to it, None when there is none.
@@ -124,16 +133,18 @@ class Queries:
             rows = rows_of(state) if state is not None else None
         return operation_detail(rows) if rows is not None else None
 
-    async def list_checkpoints(self, wanted: CheckpointFilter, *, before: int | None, limit: int) -> Page:
-        """Return a page of checkpoints, the newest first.
+    async def list_checkpoints(
+        self, wanted: CheckpointFilter, order: Order[CheckpointSort] = NEWEST_CHECKPOINTS, *, limit: int
+    ) -> Page:
+        """Return a page of checkpoints.
 
         Raises:
             DatabaseUnavailableError: the read models are away.
         """
         limit = min(limit, PAGE_MAX)
-        rows, artifacts = await self._read_model.checkpoints(wanted, before_sequence=before, limit=limit + 1)
+        rows, artifacts = await self._read_model.checkpoints(wanted, order, limit=limit + 1)
         documents = checkpoint_documents(rows[:limit], artifacts)
-        return Page(documents, _next_cursor(rows, limit, "sequence"))
+        return Page(documents, _next_position(rows, limit, "sequence"))
 
     async def checkpoint(self, checkpoint_id: str) -> Document | None:
         """Return one checkpoint, None when there is none.
@@ -156,6 +167,5 @@ class Queries:
         return [heartbeat.model_dump(mode="json") for heartbeat in await self._fleet.workers()]
 
 
-def _next_cursor(rows: Sequence[Row], limit: int, column: str) -> str | None:
-    """The sequence of the last row shown: stable whatever is added meanwhile."""
-    return str(rows[limit - 1][column]) if len(rows) > limit else None
+def _next_position(rows: Sequence[Row], limit: int, sequence_column: str) -> Position | None:
+    return position_of(rows[limit - 1], sequence_column) if len(rows) > limit else None

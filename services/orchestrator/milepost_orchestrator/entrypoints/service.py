@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, contextmanager
 import structlog
 import uvicorn
 from milepost_runtime.bus.topology import ensure_topology
+from milepost_runtime.clock import SystemClock
 
 from milepost_orchestrator.adapters.database import migrate
 from milepost_orchestrator.application.errors import DatabaseUnavailableError
@@ -110,7 +111,13 @@ class Service:
 
     async def _serve_http(self, listener: socket.socket) -> None:
         parts = self._orchestrator
-        ports = HttpPorts(parts.handler, parts.queries, parts.readiness, parts.projector)
+        ports = HttpPorts(
+            handler=parts.handler,
+            queries=parts.queries,
+            readiness=parts.readiness,
+            projector=parts.projector,
+            clock=SystemClock(),
+        )
         server = HttpServer(
             uvicorn.Config(
                 create_app(ports, token=self._http.token),

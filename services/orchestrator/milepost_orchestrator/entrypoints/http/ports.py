@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from milepost_runtime.clock import Clock
+
 from milepost_orchestrator.adapters.readiness import ReadinessChecks
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.projector import Projector
@@ -16,3 +18,4 @@ class HttpPorts:
     queries: Queries
     readiness: ReadinessChecks
     projector: Projector
+    clock: Clock

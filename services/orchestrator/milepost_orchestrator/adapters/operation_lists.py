@@ -1,0 +1,63 @@
+"""The queries behind lists of operations."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Text, cast, func, select
+
+from milepost_orchestrator.adapters.conditions import begins, contains, equal, one_of, within
+from milepost_orchestrator.adapters.keyset import SortKey, sorted_after
+from milepost_orchestrator.adapters.models import ENDED_OR_NEVER, STARTED_OR_NEVER, OperationModel
+from milepost_orchestrator.application.filters import OperationFilter, OperationSort, Order
+
+_SEQUENCE = OperationModel.requested_sequence
+_SORTS = {
+    OperationSort.REQUESTED: SortKey(None, _SEQUENCE.expression),
+    OperationSort.STARTED: SortKey(STARTED_OR_NEVER, _SEQUENCE.expression, cast(STARTED_OR_NEVER, Text)),
+    OperationSort.ENDED: SortKey(ENDED_OR_NEVER, _SEQUENCE.expression, cast(ENDED_OR_NEVER, Text)),
+    OperationSort.NAME: SortKey(OperationModel.searched_name.expression, _SEQUENCE.expression),
+    OperationSort.KIND: SortKey(OperationModel.kind.expression, _SEQUENCE.expression),
+    OperationSort.STATUS: SortKey(OperationModel.status.expression, _SEQUENCE.expression),
+}
+
+
+def operations_query(wanted: OperationFilter, order: Order[OperationSort], *, limit: int) -> Select[Any]:
+    """Return the query of one page of operations."""
+    columns = [column for column in OperationModel.__table__.columns if column.name != "searched_name"]
+    query = select(*columns).where(*_conditions(wanted))
+    query = query.where(*one_of(OperationModel.status, wanted.statuses))
+    return sorted_after(query, _SORTS[order.sort], order, limit=limit)
+
+
+def operation_counts_query(wanted: OperationFilter) -> Select[str, int]:
+    """Return the query of how many operations there are of each status, whatever statuses are wanted."""
+    query = select(OperationModel.status, func.count()).where(*_conditions(wanted))
+    return query.group_by(OperationModel.status)
+
+
+def named(part: str) -> Select[str]:
+    """Return the query of the operations that have this in their name, in any case.
+
+    It reads nothing but one small index, so also a word that no name has is answered at once. Materialized:
+    Postgres would otherwise see that it is about the same table, and read that instead.
+    """
+    found = select(OperationModel.operation_id).where(contains(OperationModel.searched_name, part))
+    return select(found.cte("named").prefix_with("MATERIALIZED").c.operation_id)
+
+
+def _conditions(wanted: OperationFilter) -> list[ColumnElement[bool]]:
+    conditions = [
+        *one_of(OperationModel.kind, wanted.kinds),
+        *one_of(OperationModel.queue, wanted.queues),
+        *one_of(OperationModel.worker_id, wanted.worker_ids),
+        *begins(OperationModel.operation_id, wanted.id_begins),
+        *equal(OperationModel.parent_id, wanted.parent_id),
+        *equal(OperationModel.root_id, wanted.root_id),
+        *within(OperationModel.requested_at, wanted.requested),
+        *within(OperationModel.started_at, wanted.started),
+        *within(OperationModel.ended_at, wanted.ended),
+    ]
+    if wanted.name is not None:
+        conditions.append(OperationModel.operation_id.in_(named(wanted.name)))
+    if wanted.reason is not None:
+        conditions.append(contains(func.lower(OperationModel.reason), wanted.reason))
+    return conditions
