@@ -346,7 +346,11 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_rows_next": "where that cache is",
         "_rows_stop": "where that cache ends",
     },
-    CompiledRun: {"_book": "the engine's", "_rule": "memory is state: strategy.memory", "_arrays": "input"},
+    CompiledRun: {
+        "_book": "the engine's",
+        "_rule": "memory is state: strategy.memory",
+        "_wishes": "input, that rule",
+    },
     PortfolioRun: {
         "_book": "the engine's",
         "_bars": "input",
@@ -391,6 +395,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "position": "state: position",
         "orders": "state: waiting",
         "lots": "state: lots",
+        "frame": "where those arrays lie in memory",
     },
     Broker: {
         "_book": "the engine's",

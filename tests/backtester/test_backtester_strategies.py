@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from milepost_backtester.strategies import registry
+from milepost_backtester.strategies.preparation import prepare_rules
 from milepost_backtester.strategies.registry import (
     ENTRY_POINT_GROUP,
     StrategyProblemsError,
@@ -74,12 +75,14 @@ def test_every_wrong_parameter_is_named() -> None:
 
 
 def test_the_engine_alone_loads_nothing_of_the_rest() -> None:
-    """Engine and strategy work in a process where no runtime, pyarrow or pandas is loaded."""
+    """Engine and strategy work in a process where no runtime, pyarrow or pandas is loaded, and no compiler."""
+    prepare_rules()
     code = """
 import sys
 import numpy as np
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
+from milepost_backtester.strategies.preparation import prepare_rules
 from milepost_backtester.strategies.sma_cross import SmaCross, SmaCrossParameters
 prices = 100 + np.sin(np.arange(300.0))
 engine = BacktestingEngine(
@@ -87,7 +90,8 @@ engine = BacktestingEngine(
 )
 engine.advance()
 assert engine.trades
-print([name for name in ("milepost_runtime", "pyarrow", "pandas", "nats", "asyncio") if name in sys.modules])
+rest = ("milepost_runtime", "pyarrow", "pandas", "nats", "asyncio", "numba")
+print([name for name in rest if name in sys.modules])
 """
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"

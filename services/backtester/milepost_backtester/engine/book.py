@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from milepost_backtester.engine import kernel
+from milepost_backtester.engine import frame as places
+from milepost_backtester.engine import native
 from milepost_backtester.engine.bars import Bars, Floats, Integers
 from milepost_backtester.engine.errors import StateError
+from milepost_backtester.engine.frame import Frame
 from milepost_backtester.engine.layouts import (
     AT_EVENT,
     BORROW_COST,
@@ -32,7 +34,9 @@ from milepost_backtester.engine.layouts import (
     NEXT_ORDER_ID,
     ORDER,
     ORDERS,
+    REASONS,
     REFUSED,
+    SCHEDULED_ROOM,
     TRADE,
     TRADES,
     WHEN_WANTED,
@@ -47,6 +51,7 @@ from milepost_backtester.engine.waking import ALWAYS_ASLEEP, WakeWhen
 
 ROWS_FIRST = 64
 NO_WISHES: Floats = np.empty((1, 0))
+BAR_PLACES = (places.TIMESTAMP, places.OPEN, places.HIGH, places.LOW, places.CLOSE)
 ASLEEP = (ALWAYS_ASLEEP.prices, ALWAYS_ASLEEP.counts)
 COUNTED = {
     "next_order_id": NEXT_ORDER_ID,
@@ -77,7 +82,7 @@ class Outcome:
 class Tables:
     """What a bar changes, other than the logs."""
 
-    __slots__ = ("counts", "lots", "money", "orders", "position")
+    __slots__ = ("counts", "frame", "lots", "money", "orders", "position")
 
     def __init__(self, symbols: int, initial_cash: float) -> None:
         self.money: Floats = np.zeros(MONEY_PLACES)
@@ -87,6 +92,7 @@ class Tables:
         self.position: Floats = np.zeros(symbols)
         self.orders: Table = np.zeros(ROWS_FIRST, ORDER)
         self.lots: Table = np.zeros(ROWS_FIRST, LOT)
+        self.frame = Frame()
 
     def take(self, other: "Tables") -> None:
         """Become equal to another one."""
@@ -143,6 +149,8 @@ class Book:
         self.equity_marks: Floats = np.empty(len(bars))
         self.cash_marks: Floats = np.empty(len(bars))
         self.position_marks: Floats = np.empty((symbols, len(bars)))
+        for tables in (self.now, self._other):
+            self._put_for_good(tables)
 
     @property
     def waiting(self) -> Table:
@@ -284,37 +292,36 @@ class Book:
         quantities = np.array(columns[QUANTITY], dtype=np.float64)
         self.scheduled.clear()
         tables, placed = self.now, 0
+        frame = self._frame_of(tables, NO_WISHES, ASLEEP)
+        for place, column in (
+            (places.ORDER_IDS, order_ids),
+            (places.QUANTITIES, quantities),
+            (places.SUBMITTED_BARS, submitted),
+            (places.SYMBOLS, symbols),
+        ):
+            frame.put(place, column)
         while True:
-            self.done, placed = kernel.run_scheduled(
-                self.done,
-                placed,
-                order_ids,
-                quantities,
-                submitted,
-                symbols,
-                *ASLEEP,
-                *self._bars,
-                NO_WISHES,
-                self._rules,
-                *self._arrays_of(tables),
-            )
+            found = native.run_scheduled_call()(self.done, placed, frame.address)
+            self.done, placed = divmod(found, SCHEDULED_ROOM)
             if placed == len(order_ids):
                 return
             self._grow(tables)
+            self._frame_of(tables, NO_WISHES, ASLEEP)
 
-    def _arrays_of(self, tables: Tables) -> tuple[Table, ...]:
-        """Return what the kernel changes, in its order."""
-        marks = (self.equity_marks, self.cash_marks, self.position_marks)
-        return (
-            tables.money,
-            tables.counts,
-            tables.position,
-            tables.orders,
-            tables.lots,
-            self.fills,
-            self.trades,
-            *marks,
-        )
+    def _frame_of(self, tables: Tables, wishes: Floats, when: tuple[Floats, Integers]) -> Frame:
+        """Return where the arrays lie that the kernel works on."""
+        frame = tables.frame
+        for place, array in (
+            (places.WAKE_PRICES, when[0]),
+            (places.WAKE_COUNTS, when[1]),
+            (places.WANTED, wishes),
+            (places.ORDERS, tables.orders),
+            (places.LOTS, tables.lots),
+            (places.FILLS, self.fills),
+            (places.TRADES, self.trades),
+        ):
+            frame.put(place, array)
+        return frame
 
     def _run(
         self,
@@ -325,13 +332,28 @@ class Book:
         when: tuple[Floats, Integers] = ASLEEP,
     ) -> tuple[int, int]:
         start = first = self.done
+        call = native.run_call() if wishes is NO_WISHES else native.run_long_call()
         while True:
-            start, reason = kernel.run(
-                start, stop, returns, *when, *self._bars, wishes, first, self._rules, *self._arrays_of(tables)
-            )
+            frame = self._frame_of(tables, wishes, when)
+            start, reason = divmod(call(start, stop, returns, first, frame.address), REASONS)
             if reason != GROW:
                 return start, reason
             self._grow(tables)
+
+    def _put_for_good(self, tables: Tables) -> None:
+        """Tell the tables' frame of everything that never moves."""
+        columns = (self._bars.timestamp, self._bars.open, self._bars.high, self._bars.low, self._bars.close)
+        for place, array in (
+            *zip(BAR_PLACES, columns, strict=True),
+            (places.RULES, self._rules),
+            (places.MONEY, tables.money),
+            (places.COUNTS, tables.counts),
+            (places.POSITION, tables.position),
+            (places.EQUITY_MARKS, self.equity_marks),
+            (places.CASH_MARKS, self.cash_marks),
+            (places.POSITION_MARKS, self.position_marks),
+        ):
+            tables.frame.put(place, array)
 
     def _grow(self, tables: Tables) -> None:
         """Double what might be too small, by the kernel's own measure."""

@@ -1,40 +1,99 @@
-"""How the engine's rules are compiled: numba, ahead of their first use, and kept on disk.
+"""Functions for compiled code: written in Python, compiled by numba when they are needed first.
 
-numba looks only at the file of the function that is called from Python; what that function calls may lie in other
-files. So the directory of the cache is named by a digest of all files with rules: a change in any of them compiles
-anew. No fastmath: nothing is contracted, reordered or assumed, so each operation rounds once, as in Python.
+numba takes longer to import than most backtests take, so nothing here imports it: what was compiled for an entry
+(``native``) is loaded without it. numba keeps what it compiles on disk too, but looks only at the file of the
+function that is called; what that function calls may lie in other files. So the directory is named by a digest
+of all files with rules. No fastmath: nothing is contracted, reordered or assumed, so each operation rounds once,
+as in Python.
 """
 
 import os
 import pkgutil
 from collections.abc import Callable
+from functools import cache, cached_property, update_wrapper
 from hashlib import sha256
+from importlib import import_module
 from typing import Any, TypeVar, cast
-
-import numba
-from numba.core import config as numba_config
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
-RULE_FILES = ("layouts.py", "costs.py", "lots.py", "matching.py", "margin.py", "decisions.py", "kernel.py")
+RULE_FILES = (
+    "layouts.py",
+    "frame.py",
+    "costs.py",
+    "lots.py",
+    "matching.py",
+    "margin.py",
+    "decisions.py",
+    "kernel.py",
+    "machine.py",
+)
 
 
-def _cache_directory() -> str:
+def _digest_of_rules() -> str:
     digest = sha256()
     for name in RULE_FILES:
         digest.update(pkgutil.get_data("milepost_backtester.engine", name) or b"")
-    return os.path.join(os.path.dirname(__file__), "__pycache__", f"rules-{digest.hexdigest()[:16]}")
+    return digest.hexdigest()
 
 
-CACHE_DIRECTORY = _cache_directory()
+DIGEST_OF_RULES = _digest_of_rules()
+CACHE_DIRECTORY = os.path.join(os.path.dirname(__file__), "__pycache__", f"rules-{DIGEST_OF_RULES[:16]}")
+
+
+class Compiled:
+    """A function that compiled code may call. Called from Python it is compiled for those arguments."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.py_func = function
+        """The same in plain Python."""
+        update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Compile for arguments of these types, or load what was, and call it."""
+        return self.target(*arguments)
+
+    @cached_property
+    def target(self) -> Any:
+        """What numba calls it."""
+        numba = numba_that_knows()
+        config: Any = import_module("numba.core.config")
+        before = config.CACHE_DIR
+        config.CACHE_DIR = CACHE_DIRECTORY
+        try:
+            return numba.njit(cache=True, error_model="numpy", nogil=True)(self.py_func)
+        finally:
+            config.CACHE_DIR = before
+
+
+class Primitive:
+    """What Python cannot say, by its name in ``machine``, which imports numba."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def target(self) -> Any:
+        """What numba calls it."""
+        numba_that_knows()
+        return getattr(import_module("milepost_backtester.engine.machine"), self._name)
 
 
 def compiled(function: FunctionT) -> FunctionT:
-    """Compile a function at its first call, or take it from the disk; its module must be importable."""
-    config: Any = numba_config
-    before = config.CACHE_DIR
-    config.CACHE_DIR = CACHE_DIRECTORY
-    try:
-        return cast("FunctionT", numba.njit(cache=True, error_model="numpy", nogil=True)(function))
-    finally:
-        config.CACHE_DIR = before
+    """Have a function compiled when it is called or compiled code calls it; its module must be importable."""
+    return cast("FunctionT", Compiled(function))
+
+
+@cache
+def numba_that_knows() -> Any:
+    """Return numba after telling it what the two classes above stand for."""
+    numba = import_module("numba")
+    registry = import_module("numba.core.registry")
+    typeof = import_module("numba.extending").typeof_impl
+
+    def type_of(value: Compiled | Primitive, _context: Any) -> Any:
+        return registry.cpu_target.typing_context.resolve_value_type(value.target)
+
+    for kind in (Compiled, Primitive):
+        typeof.register(kind)(type_of)
+    return numba

@@ -23,3 +23,7 @@ class TornBarError(EngineError):
 
 class StateError(EngineError, ValueError):
     """This is not a state of this engine."""
+
+
+class CompiledCodeError(EngineError, TypeError):
+    """The function cannot be compiled."""

@@ -39,6 +39,9 @@ EXPIRED = 6
 MARGIN_CALLS = 7
 COUNT_PLACES = 8
 
+SCHEDULED_ROOM = 1 << 16
+"""More than there are orders that one call puts in line."""
+
 # When the kernel returns before the end, apart from ``GROW``.
 NEVER = 0
 AT_EVENT = 1
@@ -52,6 +55,7 @@ WAKE_EVERY, WAKE_ON_CHANGE, WAKE_AT = 0, 1, 2
 DONE = 0
 GROW = 1
 EVENT = 2
+REASONS = 4
 
 ORDER = np.dtype(
     [

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
-import numpy as np
-
-from milepost_backtester.engine.bars import CHUNK_BARS, Bar, BarRow, Bars, Floats, rows_of
+from milepost_backtester.engine.bars import CHUNK_BARS, Bar, BarRow, Bars, rows_of
 from milepost_backtester.engine.book import Book
 from milepost_backtester.engine.broker import Broker
 from milepost_backtester.engine.errors import StateError
 from milepost_backtester.engine.records import State
 from milepost_backtester.engine.strategy import CompiledRule, Strategy, WakingStrategy
+from milepost_backtester.engine.wishes import Wishes
 
 
 class TierRun(Protocol):
@@ -37,22 +36,19 @@ class TierRun(Protocol):
 class CompiledRun:
     """Wanted positions for a chunk of bars by compiled code, then the book trades them."""
 
-    __slots__ = ("_arrays", "_book", "_rule")
+    __slots__ = ("_book", "_rule", "_wishes")
 
     def __init__(self, book: Book, bars: Bars, rule: CompiledRule) -> None:
         self._book = book
         self._rule = rule
-        prices = (bars.open, bars.high, bars.low, bars.close, bars.volume)
-        self._arrays = (bars.timestamp, *(np.ascontiguousarray(column[np.newaxis]) for column in prices))
+        self._wishes = Wishes(bars, rule)
 
     def run(self, stop: int) -> None:
         """Do bars until ``stop`` of them are done."""
-        book, rule = self._book, self._rule
+        book = self._book
         while book.done < stop:
-            start, end = book.done, min(book.done + CHUNK_BARS, stop)
-            wanted: Floats = np.empty((1, end - start))
-            rule.signals(start, end, *self._arrays, rule.parameters, rule.memory, wanted)
-            book.pursue_to(end, wanted)
+            end = min(book.done + CHUNK_BARS, stop)
+            book.pursue_to(end, self._wishes.of(book.done, end))
 
     def state_dict(self) -> Mapping[str, Any]:
         """Return the rule's memory."""

@@ -1,4 +1,4 @@
-"""Have everything compiled before it is needed: a minute once for an installation, then a read from the disk."""
+"""Have everything compiled before it is needed: once for an installation, then it is read from the disk."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
+from milepost_backtester.engine.native import run_scheduled_call
 from milepost_backtester.strategies import model_signals
 from milepost_backtester.strategies.bollinger import Bollinger
 from milepost_backtester.strategies.buy_and_hold import BuyAndHold
@@ -19,6 +20,7 @@ LIBRARY: tuple[Any, ...] = (SmaCross, EmaCross, RsiReversion, DonchianBreakout, 
 
 def prepare_rules() -> None:
     """Compile the engine's rules and those of the library, or load them."""
+    run_scheduled_call()
     price = np.ones(2)
     bars = Bars(np.arange(2), price, price, price, price, price)
     for strategy in LIBRARY:

@@ -4,14 +4,17 @@ Sums are made from the window anew, in the order of the bars, or proven to decid
 values live in ``memory``.
 """
 
+from collections.abc import Callable
 from math import sqrt
+from typing import cast
 
 import numpy as np
 
 from milepost_backtester.engine.bars import Floats, Integers
-from milepost_backtester.engine.compiled import compiled
+from milepost_backtester.engine.compiled import Primitive, compiled
 from milepost_backtester.engine.layouts import Prices
 
+scratch_floats = cast("Callable[[int], Floats]", Primitive("scratch_floats"))
 ROUNDING = 2.0**-50
 """Eight times the relative error of one operation."""
 FRESH_BARS = 1024
@@ -63,7 +66,7 @@ def exact_difference(closes: Prices, stop: int, fast: int, slow: int) -> float:
     Sums without error as expansions (Shewchuk 1997): a few numbers that do not overlap. Weights have 17 bits at
     most, so that products with one half of a price are exact.
     """
-    partials = np.empty(80)
+    partials = scratch_floats(80)
     count = 0
     for place in range(stop - slow, stop):
         weight = float(slow - fast) if place >= stop - fast else -float(fast)

@@ -1,0 +1,184 @@
+"""What compiled code needs beneath Python: arrays from their addresses, calls by address, and its entries.
+
+Imports numba; nothing imports this module unless something has to be compiled.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numba.np import arrayobj
+
+from milepost_backtester.engine import frame as places
+from milepost_backtester.engine import kernel, layouts
+from milepost_backtester.engine.compiled import numba_that_knows
+
+# numba has no types; Any says so once.
+nb: Any = numba_that_knows()
+nt: Any = types
+populate_array: Any = getattr(arrayobj, "populate_array")  # noqa: B009 - it has no types either
+WORD: Any = nt.int64
+SCHEDULED_ROOM, REASONS = layouts.SCHEDULED_ROOM, layouts.REASONS
+
+
+def _array_in_frame(dtype: Any, dimensions: int) -> Any:
+    """Return a function of a frame's address and a place that gives the array there."""
+    array_type = nt.Array(nb.from_dtype(np.dtype(dtype)), dimensions, "C")
+
+    @intrinsic
+    def array_in_frame(_typing: Any, _frame: Any, _place: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            frame, place = arguments
+            numbers = builder.inttoptr(frame, ir.IntType(64).as_pointer())
+            first = builder.mul(place, ir.Constant(ir.IntType(64), places.NUMBERS))
+            address, *shape = (
+                builder.load(builder.gep(numbers, [builder.add(first, ir.Constant(ir.IntType(64), offset))]))
+                for offset in range(dimensions + 1)
+            )
+            array = context.make_array(array_type)(context, builder)
+            size = ir.Constant(ir.IntType(64), np.dtype(dtype).itemsize)
+            strides = [size] if dimensions == 1 else [builder.mul(shape[1], size), size]
+            populate_array(
+                array,
+                data=builder.inttoptr(address, array.data.type),
+                shape=shape,
+                strides=strides,
+                itemsize=size,
+                meminfo=None,
+            )
+            return array._getvalue()
+
+        return array_type(WORD, WORD), generate
+
+    return array_in_frame
+
+
+_floats = _array_in_frame(np.float64, 1)
+_prices = _array_in_frame(np.float64, 2)
+_integers = _array_in_frame(np.int64, 1)
+_orders = _array_in_frame(layouts.ORDER, 1)
+_lots = _array_in_frame(layouts.LOT, 1)
+_fills = _array_in_frame(layouts.FILL, 1)
+_trades = _array_in_frame(layouts.TRADE, 1)
+_rules = _array_in_frame(layouts.RULES, 1)
+
+
+@intrinsic(prefer_literal=True)
+def scratch_floats(_typing: Any, size: Any) -> Any:
+    """Room for a literal number of floats until the calling function returns; it holds anything."""
+    array_type, count = nt.Array(nt.float64, 1, "C"), size.literal_value
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        array = context.make_array(array_type)(context, builder)
+        word = ir.IntType(64)
+        populate_array(
+            array,
+            data=cgutils.alloca_once(builder, ir.DoubleType(), size=count),
+            shape=[ir.Constant(word, count)],
+            strides=[ir.Constant(word, 8)],
+            itemsize=ir.Constant(word, 8),
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return array_type(size), generate
+
+
+def run_entry() -> Any:
+    """``kernel.run``: returns the bars done times ``REASONS``, plus why it returned."""
+    run = kernel.run
+
+    def entry(start: int, stop: int, returns: int, wanted_start: int, frame: int) -> int:
+        done, reason = run(
+            start,
+            stop,
+            returns,
+            _floats(frame, places.WAKE_PRICES),
+            _integers(frame, places.WAKE_COUNTS),
+            _integers(frame, places.TIMESTAMP),
+            _prices(frame, places.OPEN),
+            _prices(frame, places.HIGH),
+            _prices(frame, places.LOW),
+            _prices(frame, places.CLOSE),
+            _prices(frame, places.WANTED),
+            wanted_start,
+            _rules(frame, places.RULES),
+            _floats(frame, places.MONEY),
+            _integers(frame, places.COUNTS),
+            _floats(frame, places.POSITION),
+            _orders(frame, places.ORDERS),
+            _lots(frame, places.LOTS),
+            _fills(frame, places.FILLS),
+            _trades(frame, places.TRADES),
+            _floats(frame, places.EQUITY_MARKS),
+            _floats(frame, places.CASH_MARKS),
+            _prices(frame, places.POSITION_MARKS),
+        )
+        return done * REASONS + reason
+
+    return _entry(entry, 5)
+
+
+def run_scheduled_entry() -> Any:
+    """``kernel.run_scheduled``: returns the bars done times ``SCHEDULED_ROOM``, plus the orders in line."""
+    run_scheduled = kernel.run_scheduled
+
+    def entry(start: int, place: int, frame: int) -> int:
+        done, placed = run_scheduled(
+            start,
+            place,
+            _integers(frame, places.ORDER_IDS),
+            _floats(frame, places.QUANTITIES),
+            _integers(frame, places.SUBMITTED_BARS),
+            _integers(frame, places.SYMBOLS),
+            _floats(frame, places.WAKE_PRICES),
+            _integers(frame, places.WAKE_COUNTS),
+            _integers(frame, places.TIMESTAMP),
+            _prices(frame, places.OPEN),
+            _prices(frame, places.HIGH),
+            _prices(frame, places.LOW),
+            _prices(frame, places.CLOSE),
+            _prices(frame, places.WANTED),
+            _rules(frame, places.RULES),
+            _floats(frame, places.MONEY),
+            _integers(frame, places.COUNTS),
+            _floats(frame, places.POSITION),
+            _orders(frame, places.ORDERS),
+            _lots(frame, places.LOTS),
+            _fills(frame, places.FILLS),
+            _trades(frame, places.TRADES),
+            _floats(frame, places.EQUITY_MARKS),
+            _floats(frame, places.CASH_MARKS),
+            _prices(frame, places.POSITION_MARKS),
+        )
+        return done * SCHEDULED_ROOM + placed
+
+    return _entry(entry, 3)
+
+
+def signals_entry(signals: Any) -> Any:
+    """A strategy's wanted positions for some bars."""
+
+    def entry(start: int, stop: int, frame: int) -> int:
+        signals(
+            start,
+            stop,
+            _integers(frame, places.TIMESTAMP),
+            _prices(frame, places.OPEN),
+            _prices(frame, places.HIGH),
+            _prices(frame, places.LOW),
+            _prices(frame, places.CLOSE),
+            _prices(frame, places.VOLUME),
+            _floats(frame, places.PARAMETERS),
+            _floats(frame, places.MEMORY),
+            _prices(frame, places.WANTED),
+        )
+        return 0
+
+    return _entry(entry, 3)
+
+
+def _entry(function: Any, arguments: int) -> Any:
+    return nb.cfunc(WORD(*[WORD] * arguments), error_model="numpy")(function)
