@@ -29,7 +29,8 @@ def test_a_backtest_cancelled_at_5000_of_10000_and_resumed_ends_equal_to_the_und
     assert (ended["status"], ended["unit"], ended["total_units"]) == ("cancelled", 5000, 10_000)
     assert f"milepost resume {cancelled}" in ended["fix"]
 
-    (checkpoint,) = milepost.checkpoints_of(cancelled)
+    # On a slow machine a periodic one may have come due before.
+    checkpoint = max(milepost.checkpoints_of(cancelled), key=lambda each: each["unit"])
     assert (checkpoint["unit"], checkpoint["reason"]) == (5000, "cancellation")
     shown = milepost.json("checkpoints", "show", checkpoint["checkpoint_id"])
     assert "state.json" in {artifact["name"] for artifact in shown["artifacts"]}
@@ -95,9 +96,9 @@ def test_a_resume_keeps_the_parents_options_and_changes_only_what_is_asked(milep
 
 def test_an_operation_is_cancelled_exactly_after_the_unit_that_is_named(milepost: CommandLine) -> None:
     """`cancel --at-unit` while it runs, followed to its end: exit code 0, for that was wanted."""
-    slow = milepost.json("start", "backtest", *DATA, "--pace", "2000")["operation_id"]
-    ended = milepost.json("cancel", slow, "--at-unit", "4321", "--reason", "enough", "--follow")
-    assert (ended["status"], ended["unit"], ended["reason"]) == ("cancelled", 4321, "enough")
+    slow = milepost.json("start", "backtest", *DATA, "--pace", "200")["operation_id"]
+    ended = milepost.json("cancel", slow, "--at-unit", "1321", "--reason", "enough", "--follow")
+    assert (ended["status"], ended["unit"], ended["reason"]) == ("cancelled", 1321, "enough")
 
 
 def test_the_same_command_id_starts_one_operation(milepost: CommandLine) -> None:

@@ -55,7 +55,7 @@ def test_follow_draws_a_bar_with_progress_rate_and_time_left(milepost: CommandLi
         "backtest",
         *DATA,
         "--pace",
-        "4000",
+        "1500",
         "--checkpoint-every-units",
         "2000",
         "--stop-at-unit",
