@@ -20,7 +20,7 @@ from milepost_runtime.errors import CheckpointDamagedError
 
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.parquet import MEDIA_TYPE, Schema, Table, read_table, write_table
-from milepost_backtester.tables import SEGMENT_SCHEMAS, Columns, columns_of, logs_of
+from milepost_backtester.tables import Columns, columns_of, logs_of, segment_schemas
 
 SEGMENTS_MAX = 16
 _NAME = re.compile(r"(?P<log>[a-z]+)-(?P<start>\d{12})-(?P<stop>\d{12})\.parquet")
@@ -46,9 +46,11 @@ class SegmentPlan:
 class SegmentedLogs:
     """Knows which rows of the logs are in stored segments; shared by the computing and the writing thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, symbols: int = 1) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, list[Segment]] = {name: [] for name in SEGMENT_SCHEMAS}
+        self._symbols = symbols
+        self._schemas = segment_schemas(symbols)
+        self._known: dict[str, list[Segment]] = {name: [] for name in self._schemas}
 
     def plan(self, logs: Logs, lengths: Mapping[str, int]) -> SegmentPlan:
         """Return how to save the logs up to these lengths; copies the rows that must be written."""
@@ -62,7 +64,8 @@ class SegmentedLogs:
             start = chain[-1].stop if chain else 0
             kept.extend(segment.reference for segment in chain)
             if start < length:
-                writer = _SegmentWriter(self, name, start, length, columns_of(logs, name, start, length))
+                columns, schema = columns_of(logs, name, start, length), self._schemas[name]
+                writer = _SegmentWriter(self, name, start, length, columns, schema)
                 files[segment_name(name, start, length)] = writer
         return SegmentPlan(files, tuple(kept))
 
@@ -80,9 +83,8 @@ class SegmentedLogs:
         Raises:
             CheckpointDamagedError: rows are missing.
         """
-        return logs_of(
-            {name: self._restore_log(checkpoint, name, length) for name, length in lengths.items()}
-        )
+        parts = {name: self._restore_log(checkpoint, name, length) for name, length in lengths.items()}
+        return logs_of(parts, self._symbols)
 
     def _restore_log(self, checkpoint: LoadedCheckpoint, name: str, length: int) -> list[Table]:
         parts: list[Table] = []
@@ -94,7 +96,7 @@ class SegmentedLogs:
             rows = min(segment.stop, length) - segment.start
             table = read_table(checkpoint.path(segment.reference.name))
             if (
-                table.schema.names != SEGMENT_SCHEMAS[name].names
+                table.schema.names != self._schemas[name].names
                 or table.num_rows != segment.stop - segment.start
             ):
                 raise _damaged(segment.reference.name, "it does not hold the rows that its name says")
@@ -110,16 +112,18 @@ class SegmentedLogs:
 class _SegmentWriter(FileWriter):
     media_type = MEDIA_TYPE
 
-    def __init__(self, owner: SegmentedLogs, name: str, start: int, stop: int, columns: Columns) -> None:
+    def __init__(
+        self, owner: SegmentedLogs, name: str, start: int, stop: int, columns: Columns, schema: Schema
+    ) -> None:
         self._owner = owner
         self._name = name
         self._start = start
         self._stop = stop
         self._columns = columns
+        self._schema = schema
 
     def write(self, path: Path) -> None:
-        schema: Schema = SEGMENT_SCHEMAS[self._name]
-        write_table(self._columns, schema, path)
+        write_table(self._columns, self._schema, path)
         measured = measure_file(path)
         reference = ArtifactReference(
             name=segment_name(self._name, self._start, self._stop),
