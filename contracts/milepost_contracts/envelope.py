@@ -1,7 +1,7 @@
 """The envelope of every message: a CloudEvents 1.0 document in structured JSON mode.
 
 Source: CloudEvents 1.0.2 core and JSON format; the extensions are ``correlationid``, ``causationid``,
-``sequence`` (extension "sequence", a string) and ``traceparent`` (extension "distributed tracing").
+``importedfrom``, ``sequence`` (extension "sequence", a string) and ``traceparent`` ("distributed tracing").
 """
 
 from typing import Literal
@@ -32,5 +32,7 @@ class Envelope(ContractModel):
     """Id of the command or event that led to this one."""
     sequence: str | None = None
     """Position in the JetStream stream; present on messages that were read back, absent when sent."""
+    importedfrom: str | None = None
+    """Digest of the history file that the event was imported from; it is for reading, nothing follows from it."""
     traceparent: str | None = None
     data: JsonObject

@@ -150,5 +150,5 @@ def _has(found: Any, part: int | str) -> bool:
 
 
 def _absent(envelope: Envelope) -> set[str]:
-    optional = ("correlationid", "causationid", "sequence", "traceparent")
+    optional = ("correlationid", "causationid", "sequence", "importedfrom", "traceparent")
     return {name for name in optional if getattr(envelope, name) is None}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from milepost_cli.errors import CommandError
-from milepost_cli.event_words import event_document, event_words
+from milepost_cli.event_words import event_words
 from milepost_cli.live import BarDisplay, JsonLineDisplay, LineDisplay, running_words
 from milepost_cli.operation_view import OperationView, fold, view_of_document, view_of_events
 from milepost_cli.watching import ended_badly
@@ -17,6 +17,7 @@ from milepost_contracts.checkpoints import CheckpointOrigin, CheckpointReason
 from milepost_contracts.commands import RunOptions
 from milepost_contracts.failures import Failure, FailureCode
 from milepost_contracts.messages import envelop_event
+from milepost_orchestrator.application.replaying import event_document
 from milepost_runtime.event_log import LogEntry
 from rich.console import Console
 

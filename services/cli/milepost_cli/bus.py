@@ -15,7 +15,7 @@ from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.client import MilepostClient
 from milepost_runtime.clock import SystemClock, random_id
 from milepost_runtime.errors import BusUnavailableError
-from milepost_runtime.event_log import LogEntry
+from milepost_runtime.event_log import LogEntry, StoredEvent
 
 from milepost_cli.errors import NotFoundError, UnreachableError, error_of_verdict
 from milepost_cli.location import StackLocation
@@ -68,6 +68,10 @@ class Bus:
         if not entries:
             raise no_operation(operation_id)
         return entries
+
+    async def stored(self, operation_id: str) -> list[StoredEvent]:
+        """Return an operation's events so far as they are stored, readable or not."""
+        return [stored async for stored in self.event_log.stored(operation_id)]
 
     async def view(self, operation_id: str) -> OperationView:
         """Return an operation as its events tell it, newest state, cheap also after many progress events."""

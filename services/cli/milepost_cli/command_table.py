@@ -47,7 +47,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     CommandEntry("show", "show", LOOKING, "Show one operation."),
     CommandEntry("follow", "follow", LOOKING, "Watch an operation until it has ended."),
     CommandEntry("checkpoints", "checkpoints", LOOKING, "List checkpoints, show one."),
-    CommandEntry("events", "events", LOOKING, "Show what happened to an operation, event by event."),
+    CommandEntry("events", "events", LOOKING, "Show, step through, export, import and compare events."),
     CommandEntry("data", "data", DATA, "Add and list market data."),
     CommandEntry("spec", "spec", DATA, "Print example specs and their schemas."),
 )

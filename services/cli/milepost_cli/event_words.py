@@ -3,33 +3,24 @@
 from collections.abc import Sequence
 
 from milepost_contracts import events
-from milepost_runtime.event_log import LogEntry
+from milepost_runtime.event_log import ReadEntry, UnreadableEntry
 
 from milepost_cli.formatting import format_progress, format_rate, format_size, format_summary
 
 SUMMARY_ITEMS_SHOWN = 4
 
 
-def event_document(entry: LogEntry) -> dict[str, object]:
-    """Return the JSON form of a recorded event: position, time, name, and its data as on the bus."""
-    return {
-        "sequence": entry.sequence,
-        "time": entry.envelope.time.isoformat(),
-        "operation_id": entry.operation_id,
-        "side": entry.event.SIDE.value,
-        "event": entry.event.NAME,
-        "type": entry.envelope.type,
-        "id": entry.envelope.id,
-        "source": entry.envelope.source,
-        "causation_id": entry.envelope.causationid,
-        "data": entry.envelope.data,
-    }
-
-
 def event_words(event: events.Event) -> str:
     """Return what happened, in one line."""
     words = f"{event.NAME}: {_details(event)}"
     return words.removesuffix(": ")
+
+
+def entry_words(entry: ReadEntry) -> str:
+    """Return what happened, or why it cannot be read, in one line."""
+    if isinstance(entry, UnreadableEntry):
+        return f"{entry.stored.name}: cannot be read: {entry.error.splitlines()[0]}"
+    return event_words(entry.event)
 
 
 def environment_words(differences: Sequence[str]) -> str | None:

@@ -32,6 +32,19 @@ _TABLE: tuple[tuple[type[BaseException], ExitCode, str, str], ...] = (
         "check MILEPOST_S3_ACCESS_KEY and MILEPOST_S3_SECRET_KEY",
     ),
     (runtime.SettingsError, ExitCode.USAGE, "settings", "correct the setting that is named"),
+    (
+        runtime.HistoryDamagedError,
+        ExitCode.FAILED,
+        "history-damaged",
+        "export it again with `milepost events export`",
+    ),
+    (
+        runtime.HistoryConflictError,
+        ExitCode.FAILED,
+        "history-conflict",
+        "compare them with `milepost events diff ID FILE`; import into a stack that does not have it",
+    ),
+    (runtime.RedactionError, ExitCode.FAILED, "redaction", "redact a field that holds text, or leave it"),
     (runtime.ArtifactMissingError, ExitCode.FAILED, "artifact-missing", DOCTOR),
     (runtime.ArtifactDamagedError, ExitCode.FAILED, "artifact-damaged", DOCTOR),
     (

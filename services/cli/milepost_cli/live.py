@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from milepost_contracts import events
+from milepost_orchestrator.application.replaying import event_document
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.event_log import LogEntry
 from rich.console import Console, RenderableType
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from milepost_cli.event_words import event_document, event_words
+from milepost_cli.event_words import event_words
 from milepost_cli.formatting import format_age, format_duration, format_progress, format_rate
 from milepost_cli.operation_view import OperationView
 from milepost_cli.output import notes, people, print_json_line

@@ -46,6 +46,8 @@ class OperationView:
     """Its newest checkpoint; before it has one, the checkpoint it was resumed from."""
     child_id: str | None = None
     """The operation that was resumed from it."""
+    imported_from: str | None = None
+    """The history file that it came from; it never runs here."""
     reason: str | None = None
     stop_at_unit: int | None = None
     """Where it was asked to stop."""
@@ -127,6 +129,7 @@ def view_of_document(document: Mapping[str, object]) -> OperationView:
         root_id=reader.text(document, "root_id"),
         checkpoint_id=reader.text(document, "checkpoint_id"),
         child_id=reader.text(document, "child_id"),
+        imported_from=reader.text(document, "imported_from"),
         reason=reader.text(document, "reason"),
         stop_at_unit=reader.whole(document, "stop_at_unit"),
         units_per_second=reader.number(document, "units_per_second"),
@@ -160,7 +163,7 @@ def fold(view: OperationView, entry: LogEntry) -> OperationView:
     at = entry.envelope.time
     match entry.event:
         case events.Requested() as event:
-            return _requested(view, event, at)
+            return _requested(view, event, at, entry.envelope.importedfrom)
         case events.CancelRequested(reason=reason, at_unit=at_unit):
             if view.is_terminal:
                 return view  # a request that came after the end changes nothing
@@ -203,7 +206,9 @@ def fold(view: OperationView, entry: LogEntry) -> OperationView:
             return view
 
 
-def _requested(view: OperationView, event: events.Requested, at: datetime) -> OperationView:
+def _requested(
+    view: OperationView, event: events.Requested, at: datetime, imported_from: str | None
+) -> OperationView:
     origin = event.origin
     return replace(
         view,
@@ -211,6 +216,7 @@ def _requested(view: OperationView, event: events.Requested, at: datetime) -> Op
         name=event.name,
         parent_id=event.parent_id,
         root_id=event.root_id,
+        imported_from=imported_from,
         stop_at_unit=event.options.stop_at_unit,
         checkpoint_id=origin.checkpoint_id if origin else None,
         unit=origin.unit if origin else 0,

@@ -33,6 +33,7 @@ from milepost_orchestrator.adapters.verdicts import VerdictPublisher
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.entrance import CommandEntrance
+from milepost_orchestrator.application.history import History
 from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.application.projector import Projector
@@ -96,6 +97,7 @@ class Orchestrator:
     projector: Projector
     sweeper: Sweeper
     queries: Queries
+    history: History
     readiness: ReadinessChecks
 
 
@@ -173,5 +175,6 @@ def _compose(
             interval_seconds=settings.sweep_seconds,
         ),
         queries=Queries(read_model, operations, NatsFleet(connection, settings.bus)),
+        history=History(event_log),
         readiness=ReadinessChecks(connection, settings.bus, engine, store),
     )

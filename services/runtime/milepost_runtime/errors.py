@@ -47,6 +47,18 @@ class EventDamagedError(RuntimeServiceError):
     """An event in the log cannot be decoded; whoever wrote it did not keep to the contract."""
 
 
+class HistoryDamagedError(RuntimeServiceError):
+    """The file is no history of operations, or it is damaged; export it again."""
+
+
+class HistoryConflictError(RuntimeServiceError):
+    """The operation exists here with other events; nothing of it was imported."""
+
+
+class RedactionError(RuntimeServiceError):
+    """The field cannot be redacted: without it the event could not be read again."""
+
+
 class SequenceConflictError(RuntimeServiceError):
     """Another writer appended first."""
 

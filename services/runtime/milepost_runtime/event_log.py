@@ -4,12 +4,13 @@ States: an operation's events form two streams, *control* (written by orchestrat
 the worker that owns it). Authority: whoever appends names the last sequence it has seen of that side; if
 another writer was there first the append is refused with ``SequenceConflictError``, and that is how a
 replaced owner is fenced. Failures: an append whose answer was lost may be repeated with the same event id; it
-then returns the position of the first one and writes nothing.
+then returns the position of the first one and writes nothing. An event that this version cannot read raises
+``EventDamagedError`` where states are folded, and is handed on as unreadable where the log is projected or copied.
 """
 
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.events import Event, Side
@@ -24,6 +25,45 @@ class LogEntry:
     operation_id: str
     envelope: Envelope
     event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event with its place, exactly as its writer sent it."""
+
+    sequence: int
+    """Position in the JetStream stream."""
+    operation_id: str
+    side: Side
+    name: str
+    payload: bytes
+    """The CloudEvents document."""
+
+    @property
+    def subject_tail(self) -> str:
+        """What follows the operation in the event's subject."""
+        return f"{self.side}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableEntry:
+    """An event that cannot be decoded by this version: damaged, or written by a newer one."""
+
+    stored: StoredEvent
+    error: str
+
+    @property
+    def sequence(self) -> int:
+        """Position in the JetStream stream."""
+        return self.stored.sequence
+
+    @property
+    def operation_id(self) -> str:
+        """The operation whose event it is."""
+        return self.stored.operation_id
+
+
+ReadEntry: TypeAlias = LogEntry | UnreadableEntry
 
 
 class EventLog(Protocol):
@@ -66,9 +106,20 @@ class EventLog(Protocol):
 
     def tail_batches(
         self, *, after_sequence: int = 0, entries_max: int = 500
-    ) -> AsyncIterator[list[LogEntry]]:
+    ) -> AsyncIterator[list[ReadEntry]]:
         """Yield what ``tail`` yields for all operations, in batches of what is there already.
 
-        A batch is never empty and never held back to become fuller; for the projector.
+        A batch is never empty and never held back to become fuller; for the projector. What cannot be read comes
+        as an ``UnreadableEntry`` in its place.
         """
+        ...
+
+    def batches_to(
+        self, last_sequence: int, *, after_sequence: int = 0, entries_max: int = 500
+    ) -> AsyncIterator[list[ReadEntry]]:
+        """Yield batches as ``tail_batches`` does, up to ``last_sequence`` or the present end, then stop."""
+        ...
+
+    def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncIterator[StoredEvent]:
+        """Yield one operation's events as they are stored, readable or not, to the present end, then stop."""
         ...

@@ -62,6 +62,8 @@ def print_next(view: OperationView) -> None:
     """Print the command that a person most likely wants next."""
     if view.child_id is not None:
         notes().print(f"next: milepost show {view.child_id}", soft_wrap=True)
+    elif view.imported_from is not None:
+        notes().print(f"next: milepost events step {view.operation_id}", soft_wrap=True)
     elif view.is_resumable:
         notes().print(f"next: {resume_command(view)}", soft_wrap=True)
     elif view.status == "completed":
@@ -106,6 +108,7 @@ def _facts(view: OperationView, checkpoint: CheckpointView | None) -> dict[str, 
         "worker": view.worker_id,
         "checkpoint": _checkpoint_words(view, checkpoint, now),
         "resumed from": view.parent_id,
+        "imported": f"from {view.imported_from}, for reading" if view.imported_from else None,
         "environment": environment_words(view.environment_differences),
         "resumed as": view.child_id,
         "root": view.root_id if view.root_id != view.operation_id else None,

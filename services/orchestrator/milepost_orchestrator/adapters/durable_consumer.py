@@ -34,9 +34,10 @@ GRACE_SECONDS = 1.0
 PENDING_MAX = 10_000
 FIRST_DELAY_SECONDS = 0.25
 DELAY_SECONDS_MAX = 30.0
+UNREADABLE_DELAY_SECONDS = 300.0
+"""An event that this version cannot read comes again after this long, until one is there that can."""
 ACK = b"+ACK"
 PROGRESS = b"+WPI"
-TERM = b"+TERM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,12 @@ class DurableConsumer:
                 decode_event(envelope),
             )
         except (ValidationError, ContractError):
-            # It stays in the log; trying again would end the same.
+            # Trying again soon would end the same; a newer version, or a fix, comes to it later.
             log.exception("event cannot be read", consumer=self._name, sequence=sequence)
-            await self._say(msg.reply, TERM)
+            await self._say(msg.reply, _put_off(UNREADABLE_DELAY_SECONDS))
+            return
+        if envelope.importedfrom is not None:
+            await self._say(msg.reply, ACK)  # it happened elsewhere: nothing follows from it here
             return
         await self._handle_and_answer(Delivery(entry, deliveries, msg.reply))
 
@@ -152,8 +156,7 @@ class DurableConsumer:
 
     async def _give_back(self, delivery: Delivery) -> None:
         seconds = min(FIRST_DELAY_SECONDS * 2.0 ** min(delivery.deliveries, 10), DELAY_SECONDS_MAX)
-        delay = json.dumps({"delay": int(seconds * NANOSECONDS)})
-        await self._say(delivery.reply, f"-NAK {delay}".encode())
+        await self._say(delivery.reply, _put_off(seconds))
 
     async def _say(self, reply: str, word: bytes) -> None:
         try:
@@ -194,3 +197,8 @@ class DurableConsumer:
         except BusRefusedError as error:
             if error.error_code not in (CONSUMER_EXISTS, CONSUMER_NAME_EXISTS):
                 raise
+
+
+def _put_off(seconds: float) -> bytes:
+    """Give the event back, to be delivered again after a while."""
+    return f"-NAK {json.dumps({'delay': int(seconds * NANOSECONDS)})}".encode()

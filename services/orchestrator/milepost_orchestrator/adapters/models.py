@@ -71,6 +71,7 @@ class OperationModel(Model):
     failure: Mapped[Json | None]
     results: Mapped[Json]
     summary: Mapped[Json]
+    imported_from: Mapped[str | None]
     searched_name: Mapped[str] = mapped_column(
         Computed("lower(left(COALESCE(name, ''), 200))", persisted=True)
     )
@@ -193,6 +194,20 @@ class EventModel(Model):
     data: Mapped[Json]
 
 
+class QuarantineModel(Model):
+    """Events that could not be applied, with the reason and as they are stored."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (Index("quarantine_operation", "operation_id", "sequence"),)
+
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    operation_id: Mapped[str]
+    side: Mapped[str]
+    name: Mapped[str]
+    error: Mapped[str]
+    payload: Mapped[bytes]
+
+
 class CursorModel(Model):
     """How far the log has been projected: one row."""
 
@@ -200,3 +215,5 @@ class CursorModel(Model):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     sequence: Mapped[int]
+    generation: Mapped[int]
+    """Goes up whenever rows were written by anything but a projector: it then forgets what it knows."""

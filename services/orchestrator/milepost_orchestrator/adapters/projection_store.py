@@ -6,7 +6,8 @@ up and the second one finds it done. Failures: a transaction that broke off left
 answered is found done, or is repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,8 +25,9 @@ from milepost_orchestrator.adapters.models import (
     MetricModel,
     Model,
     OperationModel,
+    QuarantineModel,
 )
-from milepost_orchestrator.application.errors import CursorMovedError
+from milepost_orchestrator.application.errors import CursorMovedError, UnwritableError
 from milepost_orchestrator.application.projections import Changes
 from milepost_orchestrator.application.rows import (
     ArtifactRow,
@@ -34,6 +36,7 @@ from milepost_orchestrator.application.rows import (
     EventRow,
     MetricRow,
     OperationRow,
+    QuarantineRow,
 )
 
 CURSOR = "events"
@@ -76,8 +79,11 @@ CHECKPOINTS = ProjectedTable(CheckpointModel, CheckpointRow._fields)
 ARTIFACTS = ProjectedTable(ArtifactModel, ArtifactRow._fields)
 METRICS = ProjectedTable(MetricModel, MetricRow._fields)
 EVENTS = ProjectedTable(EventModel, EventRow._fields)
-TABLES = (OPERATIONS, ATTEMPTS, CHECKPOINTS, ARTIFACTS, METRICS, EVENTS)
+QUARANTINE = ProjectedTable(QuarantineModel, QuarantineRow._fields)
+TABLES = (OPERATIONS, ATTEMPTS, CHECKPOINTS, ARTIFACTS, METRICS, EVENTS, QUARANTINE)
 _UPSERTS = {table.name: table.upsert for table in (OPERATIONS, ATTEMPTS, CHECKPOINTS, ARTIFACTS)}
+_REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, OverflowError)
+"""What Postgres, or asyncpg before it, says of a value that it cannot hold."""
 
 
 class PostgresProjectionStore:
@@ -85,57 +91,118 @@ class PostgresProjectionStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._generation: int | None = None
+        """Of the read models whose cursor was read last."""
 
     async def cursor(self) -> int:
         """Return the last sequence that was applied; see the port."""
         with database_errors("read the cursor"):
             async with self._engine.connect() as connection:
                 found = await connection.execute(
-                    text("SELECT sequence FROM projection_cursor WHERE name = :name"), {"name": CURSOR}
+                    text("SELECT sequence, generation FROM projection_cursor WHERE name = :name"),
+                    {"name": CURSOR},
                 )
-                return found.scalar_one()
+                sequence, self._generation = found.one()
+                return sequence
+
+    async def quarantined(self) -> Mapping[str, frozenset[int]]:
+        """Return the sequences in quarantine, by operation; see the port."""
+        with database_errors("read the quarantine"):
+            async with self._engine.connect() as connection:
+                found = await connection.execute(
+                    text("SELECT operation_id, array_agg(sequence) FROM quarantine GROUP BY operation_id")
+                )
+                return {operation_id: frozenset(sequences) for operation_id, sequences in found}
 
     async def apply(self, changes: Changes, *, cursor_min: int) -> bool:
         """Write the rows and move the cursor; see the port."""
-        with database_errors("project"):
+        async with self._transaction("project") as driver:
+            cursor, generation = await _locked_cursor(driver)
+            if cursor < cursor_min:
+                raise CursorMovedError(f"it is {cursor} and was {cursor_min}")
+            if self._generation is not None and generation != self._generation:
+                raise CursorMovedError("other read models took their place, or operations were written anew")
+            if cursor >= changes.last_sequence:
+                return False
+            await _write_rows(driver, changes, after_sequence=cursor)
+            await _move_cursor(driver, changes.last_sequence)
+            return True
+
+    async def replace(self, operation_id: str, rows: Callable[[int], Awaitable[Changes]]) -> Changes:
+        """Write all rows of one operation anew; see the port."""
+        async with self._transaction("write an operation anew") as driver:
+            cursor, generation = await _locked_cursor(driver)
+            changes = await rows(cursor)
+            for table in TABLES:
+                await driver.execute(f"DELETE FROM {table.name} WHERE operation_id = $1", operation_id)  # noqa: S608 - our own names
+            await _write_rows(driver, changes, after_sequence=0)
+            await driver.execute(
+                "UPDATE projection_cursor SET generation = $2 WHERE name = $1", CURSOR, generation + 1
+            )
+            return changes
+
+    async def advance(self, sequence: int) -> None:
+        """Move the cursor forward; see the port."""
+        async with self._transaction("move the cursor") as driver:
+            cursor, _ = await _locked_cursor(driver)
+            if cursor < sequence:
+                await _move_cursor(driver, sequence)
+
+    @asynccontextmanager
+    async def _transaction(self, what: str) -> AsyncGenerator[asyncpg.Connection]:
+        with database_errors(what):
             async with self._engine.connect() as pooled:
                 # COPY is asyncpg's own; SQLAlchemy lends its connection and has no transaction open on it.
                 driver = (await pooled.get_raw_connection()).driver_connection
                 if not isinstance(driver, asyncpg.Connection):
                     raise TypeError("the database URL must use asyncpg")
                 async with driver.transaction():
-                    return await _write(driver, changes, cursor_min)
+                    yield driver
 
 
-async def _write(driver: asyncpg.Connection, changes: Changes, cursor_min: int) -> bool:
-    cursor = cast(
-        "int | None",
-        await driver.fetchval("SELECT sequence FROM projection_cursor WHERE name = $1 FOR UPDATE", CURSOR),
+async def _locked_cursor(driver: asyncpg.Connection) -> tuple[int, int]:
+    """Return sequence and generation; whoever else wants them waits until the transaction ends."""
+    row = cast(
+        "Mapping[str, int] | None",
+        await driver.fetchrow(
+            "SELECT sequence, generation FROM projection_cursor WHERE name = $1 FOR UPDATE", CURSOR
+        ),
     )
-    if cursor is None or cursor < cursor_min:
-        raise CursorMovedError(f"it is {cursor} and was {cursor_min}")
-    if cursor >= changes.last_sequence:
-        return False
+    if row is None:
+        raise CursorMovedError("it is gone")
+    return row["sequence"], row["generation"]
+
+
+async def _move_cursor(driver: asyncpg.Connection, sequence: int) -> None:
+    await driver.execute("UPDATE projection_cursor SET sequence = $2 WHERE name = $1", CURSOR, sequence)
+
+
+async def _write_rows(driver: asyncpg.Connection, changes: Changes, *, after_sequence: int) -> None:
     states: tuple[tuple[ProjectedTable, Sequence[tuple[object, ...]]], ...] = (
         (OPERATIONS, changes.operations),
         (ATTEMPTS, changes.attempts),
         (CHECKPOINTS, changes.checkpoints),
         (ARTIFACTS, changes.artifacts),
     )
-    for table, rows in states:
-        if rows:
-            await driver.execute(_UPSERTS[table.name], *zip(*rows, strict=True))
     # A cursor within the batch: states are those at its end in any case, but these rows are there already.
-    await _append(driver, METRICS, [row for row in changes.metrics if row.sequence > cursor])
-    await _append(driver, EVENTS, [row for row in changes.events if row.sequence > cursor])
-    await driver.execute(
-        "UPDATE projection_cursor SET sequence = $2 WHERE name = $1", CURSOR, changes.last_sequence
+    facts: tuple[tuple[ProjectedTable, Sequence[tuple[object, ...]]], ...] = (
+        (METRICS, [row for row in changes.metrics if row.sequence > after_sequence]),
+        (EVENTS, [row for row in changes.events if row.sequence > after_sequence]),
+        (QUARANTINE, [row for row in changes.quarantine if row.sequence > after_sequence]),
     )
-    return True
+    with _refusals():
+        for table, rows in states:
+            if rows:
+                await driver.execute(_UPSERTS[table.name], *zip(*rows, strict=True))
+        for table, rows in facts:
+            if rows:
+                await driver.copy_records_to_table(table.name, records=rows, columns=table.columns)
 
 
-async def _append(
-    driver: asyncpg.Connection, table: ProjectedTable, rows: Sequence[tuple[object, ...]]
-) -> None:
-    if rows:
-        await driver.copy_records_to_table(table.name, records=rows, columns=table.columns)
+@contextmanager
+def _refusals() -> Generator[None]:
+    """Raise in our words what the values of the rows have done wrong."""
+    try:
+        yield
+    except _REFUSED as error:
+        raise UnwritableError(f"{type(error).__name__}: {error}") from error

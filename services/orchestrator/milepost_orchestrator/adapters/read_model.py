@@ -136,6 +136,7 @@ class PostgresReadModel:
         query = (
             select(*columns)
             .where(OperationModel.status.not_in(sorted(TERMINAL_STATUSES)))
+            .where(OperationModel.imported_from.is_(None))
             .where(OperationModel.operation_id > after_id)
             .order_by(OperationModel.operation_id)
             .limit(limit)

@@ -63,6 +63,7 @@ _SHORT = (
     "failure",
     "results",
     "summary",
+    "imported_from",
 )
 
 

@@ -76,7 +76,7 @@ class Effects:
     async def dispatch(self, operation_id: str) -> None:
         """Make sure that there is work for the operation, unless it has ended."""
         state = await self._operations.load(operation_id)
-        if state is not None and not is_terminal(state):
+        if state is not None and not is_terminal(state) and state.facts.imported_from is None:
             await self._dispatch(operation_id, state.facts.requested)
 
     async def dispatch_new(self, operation_id: str, requested: Requested) -> None:
@@ -112,7 +112,7 @@ class Effects:
         """Tell the owner to look; end the operation here when nobody owns it and it is time to stop."""
         await self._signals.notify(operation_id)
         state, expected_sequence = await self._operations.load_for_run_append(operation_id)
-        if state is None or is_terminal(state):
+        if state is None or is_terminal(state) or state.facts.imported_from is not None:
             return
         if isinstance(state, Cancelling) and _can_end_here(state):
             await self._end_cancelled(state, expected_sequence)

@@ -15,5 +15,17 @@ class CursorMovedError(RuntimeServiceError):
     """The projection's cursor went back: the database was restored or emptied. Reading starts anew from there."""
 
 
+class UnwritableError(RuntimeServiceError):
+    """Postgres refuses what is in a row."""
+
+
+class RebuildInProgressError(RuntimeServiceError):
+    """Another rebuild of the same read models runs; wait for it or end it."""
+
+
+class SwapDelayedError(RuntimeServiceError):
+    """Readers did not let go of the tables in time; the rebuilt read models are not in place. Try again."""
+
+
 class ContendedError(RuntimeServiceError):
     """Other writers were first too many times in a row; repeating the command is safe."""

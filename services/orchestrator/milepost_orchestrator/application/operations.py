@@ -19,6 +19,7 @@ def recorded(entry: LogEntry) -> Recorded:
         event_id=envelope.id,
         time=envelope.time,
         causation_id=envelope.causationid,
+        imported_from=envelope.importedfrom,
     )
 
 

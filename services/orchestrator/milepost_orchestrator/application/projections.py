@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from milepost_contracts.events import CheckpointRecorded, CheckpointRefused, Progress, StateSnapshot
-from milepost_runtime.event_log import LogEntry
+from milepost_runtime.event_log import ReadEntry, UnreadableEntry
 
 from milepost_orchestrator.application.operations import recorded
 from milepost_orchestrator.application.rows import (
@@ -16,6 +16,7 @@ from milepost_orchestrator.application.rows import (
     MetricRow,
     OperationConstants,
     OperationRow,
+    QuarantineRow,
     artifact_rows,
     attempt_row,
     checkpoint_row,
@@ -23,7 +24,9 @@ from milepost_orchestrator.application.rows import (
     event_row,
     metric_rows,
     operation_row,
+    quarantine_row,
 )
+from milepost_orchestrator.application.storable import check_storable
 from milepost_orchestrator.domain.evolution import evolve
 from milepost_orchestrator.domain.operation import Attempt, Operation
 
@@ -41,6 +44,7 @@ class Changes:
     artifacts: list[ArtifactRow] = field(default_factory=list[ArtifactRow])
     metrics: list[MetricRow] = field(default_factory=list[MetricRow])
     events: list[EventRow] = field(default_factory=list[EventRow])
+    quarantine: list[QuarantineRow] = field(default_factory=list[QuarantineRow])
 
 
 @dataclass(slots=True)
@@ -83,10 +87,11 @@ class StateCache:
         self._known.clear()
 
 
-def project(cache: StateCache, entries: Iterable[LogEntry]) -> Changes:
+def project(cache: StateCache, entries: Iterable[ReadEntry]) -> Changes:
     """Fold ``entries`` into the cache and return the rows of all that they touched.
 
-    The cache must hold the state of every operation that an entry belongs to and that did not begin here.
+    The cache must hold the state of every operation that an entry belongs to and that did not begin here. What
+    cannot be read or folded is set aside: it becomes a row of the quarantine and changes nothing else.
     """
     changes: Changes | None = None
     touched: dict[str, dict[int, Attempt]] = {}
@@ -96,15 +101,25 @@ def project(cache: StateCache, entries: Iterable[LogEntry]) -> Changes:
             changes = Changes(first_sequence=entry.sequence, last_sequence=entry.sequence)
         changes.last_sequence = entry.sequence
         changes.entries += 1
+        if isinstance(entry, UnreadableEntry):
+            changes.quarantine.append(quarantine_row(entry, entry.error))
+            continue
         known = cache.get(entry.operation_id)
+        event = entry.event
+        try:
+            check_storable(entry)
+            state = evolve(known.state, recorded(entry))
+            metrics = metric_rows(entry, event) if isinstance(event, Progress) else ()
+            row = event_row(entry) if not isinstance(event, Progress) else None
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one event must not stop all the others
+            changes.quarantine.append(quarantine_row(entry, f"{type(error).__name__}: {error}"))
+            continue
         if entry.operation_id not in touched:
             touched[entry.operation_id] = known.state.facts.attempts if known.state else {}
-        known.state = evolve(known.state, recorded(entry))
-        event = entry.event
-        if isinstance(event, Progress):
-            changes.metrics.extend(metric_rows(entry, event))
-            continue
-        changes.events.append(event_row(entry))
+        known.state = state
+        changes.metrics.extend(metrics)
+        if row is not None:
+            changes.events.append(row)
         if isinstance(event, StateSnapshot | CheckpointRecorded | CheckpointRefused):
             checkpoints.setdefault(entry.operation_id, set()).add(event.checkpoint_id)
     if changes is None:
@@ -112,6 +127,12 @@ def project(cache: StateCache, entries: Iterable[LogEntry]) -> Changes:
     for operation_id, attempts_before in touched.items():
         _add_rows(changes, cache.get(operation_id), attempts_before, checkpoints.get(operation_id, set()))
     return changes
+
+
+def set_aside(entry: ReadEntry, error: str) -> Changes:
+    """Return the changes of an event that was read and folded, and whose rows were refused."""
+    row = quarantine_row(entry, error)
+    return Changes(entry.sequence, entry.sequence, entries=1, quarantine=[row])
 
 
 def _add_rows(

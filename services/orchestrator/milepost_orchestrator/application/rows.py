@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.events import Progress, Resumed
+from milepost_contracts.messages import encode
 from milepost_contracts.model import ContractModel
-from milepost_runtime.event_log import LogEntry
+from milepost_runtime.event_log import LogEntry, ReadEntry, UnreadableEntry
 
 from milepost_orchestrator.domain.operation import (
     Attempt,
@@ -26,6 +27,8 @@ from milepost_orchestrator.domain.operation import (
     Running,
     status_of,
 )
+
+ERROR_CHARACTERS_MAX = 2000
 
 
 class OperationRow(NamedTuple):
@@ -61,6 +64,7 @@ class OperationRow(NamedTuple):
     failure: str | None
     results: str
     summary: str
+    imported_from: str | None
 
 
 class AttemptRow(NamedTuple):
@@ -146,6 +150,17 @@ class EventRow(NamedTuple):
     data: str
 
 
+class QuarantineRow(NamedTuple):
+    """One event that could not be applied, as it is stored."""
+
+    sequence: int
+    operation_id: str
+    side: str
+    name: str
+    error: str
+    payload: bytes
+
+
 class OperationConstants(NamedTuple):
     """JSON of an operation that never changes; made once."""
 
@@ -200,6 +215,7 @@ def operation_row(operation: Operation, constants: OperationConstants | None = N
         failure=json_text(operation.failure) if isinstance(operation, Failed) else None,
         results=_artifacts(operation.artifacts) if isinstance(operation, Completed) else "[]",
         summary=json_text(operation.summary) if isinstance(operation, Completed) else "{}",
+        imported_from=_text(facts.imported_from),
     )
 
 
@@ -297,6 +313,25 @@ def event_row(entry: LogEntry) -> EventRow:
         causation_id=_text(envelope.causationid),
         time=envelope.time,
         data=json_text(data),
+    )
+
+
+def quarantine_row(entry: ReadEntry, error: str) -> QuarantineRow:
+    """Return the row of an event that is set aside, and why."""
+    if isinstance(entry, UnreadableEntry):
+        stored = entry.stored
+        side, name, payload = stored.side, stored.name, stored.payload
+    else:
+        side, name = entry.event.SIDE, entry.event.NAME
+        payload = encode(entry.envelope.model_copy(update={"sequence": None}))
+    words = _text(error) or ""
+    return QuarantineRow(
+        sequence=entry.sequence,
+        operation_id=_text(entry.operation_id) or "",
+        side=side.value,
+        name=_text(name) or "",
+        error=words[:ERROR_CHARACTERS_MAX],
+        payload=payload,
     )
 
 

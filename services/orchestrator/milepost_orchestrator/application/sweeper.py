@@ -79,7 +79,7 @@ class Sweeper:
 
     async def _mend(self, operation_id: str) -> bool:
         state, expected_sequence = await self._operations.load_for_run_append(operation_id)
-        if state is None or is_terminal(state):
+        if state is None or is_terminal(state) or state.facts.imported_from is not None:
             return False
         if isinstance(state, Cancelling) and state.facts.owner is None:
             await self._effects.cancel(operation_id)

@@ -83,6 +83,8 @@ def decide_cancel(
     seen = _seen_before(state.facts, identity)
     if seen is not None:
         return seen
+    if state.facts.imported_from is not None:
+        return imported(RejectionCode.NOT_CANCELLABLE, command.operation_id)
     if is_terminal(state):
         return Rejection(
             RejectionCode.NOT_CANCELLABLE,
@@ -124,6 +126,8 @@ def decide_resume(
         return Repeated(child_id) if isinstance(seen, Repeated) else seen
     if child is not None:
         return command_id_reused(identity.command_id, child_id)
+    if facts.imported_from is not None:
+        return imported(RejectionCode.NOT_RESUMABLE, command.operation_id)
     if not isinstance(parent, Cancelled | Failed):
         return _not_resumable(parent)
     if facts.child_id is not None and (last_child is None or not is_terminal(last_child)):
@@ -186,6 +190,16 @@ def operation_not_found(operation_id: str) -> Rejection:
         RejectionCode.OPERATION_NOT_FOUND,
         f"there is no operation {operation_id}",
         "list the operations with `milepost ps`",
+        operation_id=operation_id,
+    )
+
+
+def imported(code: RejectionCode, operation_id: str) -> Rejection:
+    """Refuse a command about an operation that happened elsewhere."""
+    return Rejection(
+        code,
+        f"{operation_id} was imported for reading; it lives where it was exported",
+        f"look at it with `milepost events show {operation_id}`, or send the command to its own stack",
         operation_id=operation_id,
     )
 

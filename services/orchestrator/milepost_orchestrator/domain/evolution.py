@@ -53,6 +53,8 @@ class Recorded:
     time: datetime
     causation_id: str | None = None
     """Id of the command that led to it."""
+    imported_from: str | None = None
+    """The history file that it was imported from; None for what happened here."""
 
 
 def fold(entries: Iterable[Recorded], state: Operation | None = None) -> Operation | None:
@@ -110,6 +112,7 @@ def _requested(entry: Recorded, event: events.Requested) -> Operation:
             run_sequence=0,
             unit=event.origin.unit if event.origin else 0,
             commands={entry.causation_id: entry.event_id} if entry.causation_id else {},
+            imported_from=entry.imported_from,
         )
     )
 

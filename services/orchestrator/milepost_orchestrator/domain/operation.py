@@ -122,6 +122,8 @@ class Facts:
     child_id: str | None = None
     """The operation that the last accepted resume made, or is about to make."""
     child_checkpoint_id: str | None = None
+    imported_from: str | None = None
+    """The history file that it came from: it is here for reading, and nothing is ever done about it."""
 
     @property
     def origin(self) -> CheckpointOrigin | None:

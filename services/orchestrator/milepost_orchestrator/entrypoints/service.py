@@ -114,6 +114,7 @@ class Service:
         ports = HttpPorts(
             handler=parts.handler,
             queries=parts.queries,
+            history=parts.history,
             readiness=parts.readiness,
             projector=parts.projector,
             clock=SystemClock(),

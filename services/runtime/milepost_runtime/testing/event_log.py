@@ -14,7 +14,7 @@ from milepost_contracts.subjects import Subjects
 from milepost_contracts.upcasting import decode_event
 
 from milepost_runtime.errors import BusUnavailableError, SequenceConflictError
-from milepost_runtime.event_log import LogEntry
+from milepost_runtime.event_log import LogEntry, ReadEntry, StoredEvent
 
 
 class MemoryEventLog:
@@ -87,12 +87,28 @@ class MemoryEventLog:
 
     async def tail_batches(
         self, *, after_sequence: int = 0, entries_max: int = 500
-    ) -> AsyncGenerator[list[LogEntry]]:
+    ) -> AsyncGenerator[list[ReadEntry]]:
         """Yield what is there already, in batches; see the port."""
         while True:
             batch = (await self._after(after_sequence))[:entries_max]
             after_sequence = batch[-1].sequence
-            yield batch
+            yield [*batch]
+
+    async def batches_to(
+        self, last_sequence: int, *, after_sequence: int = 0, entries_max: int = 500
+    ) -> AsyncGenerator[list[ReadEntry]]:
+        """Yield batches and stop; see the port."""
+        entries = self.entries[after_sequence:last_sequence]
+        for first in range(0, len(entries), entries_max):
+            yield [*entries[first : first + entries_max]]
+
+    async def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncGenerator[StoredEvent]:
+        """Yield one operation's events as they are stored; see the port."""
+        for entry in self._of(operation_id):
+            if entry.sequence > after_sequence:
+                payload = encode(entry.envelope.model_copy(update={"sequence": None}))
+                side, name = entry.event.SIDE, entry.event.NAME
+                yield StoredEvent(entry.sequence, operation_id, side, name, payload)
 
     async def _after(self, sequence: int) -> list[LogEntry]:
         while len(self.entries) <= sequence:

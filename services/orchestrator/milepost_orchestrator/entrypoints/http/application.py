@@ -8,6 +8,7 @@ from milepost_orchestrator.entrypoints.http.checkpoints_reading import checkpoin
 from milepost_orchestrator.entrypoints.http.failures import add_failure_handlers
 from milepost_orchestrator.entrypoints.http.health import health
 from milepost_orchestrator.entrypoints.http.operations_commanding import operations_commanding
+from milepost_orchestrator.entrypoints.http.operations_history import operations_history
 from milepost_orchestrator.entrypoints.http.operations_reading import operations_reading
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.workers_reading import workers_reading
@@ -15,6 +16,7 @@ from milepost_orchestrator.entrypoints.http.workers_reading import workers_readi
 ROUTERS = (
     operations_commanding,
     operations_reading,
+    operations_history,
     checkpoints_reading,
     workers_reading,
     health,

@@ -6,6 +6,7 @@ from milepost_runtime.clock import Clock
 
 from milepost_orchestrator.adapters.readiness import ReadinessChecks
 from milepost_orchestrator.application.commands import CommandHandler
+from milepost_orchestrator.application.history import History
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
 
@@ -16,6 +17,7 @@ class HttpPorts:
 
     handler: CommandHandler
     queries: Queries
+    history: History
     readiness: ReadinessChecks
     projector: Projector
     clock: Clock

@@ -1,0 +1,92 @@
+"""One batch of events into read models: folded, written, and what cannot be applied set aside.
+
+States of a batch: read -> folded into the cache -> written with the cursor; or, when Postgres refuses a row of it,
+forgotten and projected event by event, and the one that is refused alone goes into quarantine. Authority: the
+store's quarantine says which events an operation's state is folded without, in every projector and every rebuild.
+Failures: a crash in between is projected again from the cursor.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+from milepost_contracts.events import Requested
+from milepost_runtime.event_log import EventLog, LogEntry, ReadEntry
+from milepost_runtime.stored_events import read_entry
+
+from milepost_orchestrator.application.closing import closing_iterator
+from milepost_orchestrator.application.errors import UnwritableError
+from milepost_orchestrator.application.operations import recorded
+from milepost_orchestrator.application.projection_store import ProjectionStore
+from milepost_orchestrator.application.projections import Changes, StateCache, project, set_aside
+from milepost_orchestrator.domain.evolution import evolve
+from milepost_orchestrator.domain.operation import Operation
+
+log = structlog.get_logger()
+
+
+class BatchProjection:
+    """Folds batches and remembers the states between them."""
+
+    def __init__(self, event_log: EventLog, store: ProjectionStore) -> None:
+        self._event_log = event_log
+        self._store = store
+        self._cache = StateCache()
+        self._without: Mapping[str, frozenset[int]] = {}
+
+    async def forget(self) -> None:
+        """Forget every state, and look again what is in quarantine.
+
+        Raises:
+            DatabaseUnavailableError: the database is away.
+        """
+        self._cache.clear()
+        self._without = await self._store.quarantined()
+
+    async def fold(self, batch: Sequence[ReadEntry]) -> Changes:
+        """Return the rows of a batch that is next in the log."""
+        for entry in batch:
+            if isinstance(entry, LogEntry):
+                await self._ensure_known(entry)
+        changes = project(self._cache, batch)
+        self._cache.trim()
+        for row in changes.quarantine:
+            log.error(
+                "event set aside", sequence=row.sequence, operation_id=row.operation_id, reason=row.error
+            )
+        return changes
+
+    async def write(self, changes: Changes, *, cursor_min: int) -> None:
+        """Write the rows; see ``ProjectionStore.apply``.
+
+        Raises:
+            UnwritableError: a row is refused; nothing was written. Go on with ``write_one_by_one``.
+        """
+        await self._store.apply(changes, cursor_min=cursor_min)
+
+    async def write_one_by_one(self, batch: Sequence[ReadEntry], *, cursor_min: int) -> None:
+        """Fold and write a batch that was refused, event by event."""
+        await self.forget()
+        for entry in batch:
+            changes = await self.fold([entry])
+            try:
+                await self._store.apply(changes, cursor_min=cursor_min)
+            except UnwritableError as error:
+                log.exception("event set aside", sequence=entry.sequence, operation_id=entry.operation_id)
+                await self._store.apply(set_aside(entry, str(error)), cursor_min=cursor_min)
+                await self.forget()
+            cursor_min = changes.last_sequence
+
+    async def _ensure_known(self, entry: LogEntry) -> None:
+        """Fold what came before the entry, for an operation that has not been heard of since the start."""
+        if entry.operation_id in self._cache or isinstance(entry.event, Requested):
+            return
+        without = self._without.get(entry.operation_id, frozenset())
+        state: Operation | None = None
+        async with closing_iterator(self._event_log.stored(entry.operation_id)) as earlier:
+            async for stored in earlier:
+                if stored.sequence >= entry.sequence:
+                    break
+                known = read_entry(stored)
+                if isinstance(known, LogEntry) and stored.sequence not in without:
+                    state = evolve(state, recorded(known))
+        self._cache.put(entry.operation_id, state)

@@ -1,0 +1,69 @@
+"""What happened to an operation, straight from the log: its events, and its state as of any of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from milepost_runtime.event_log import EventLog
+from milepost_runtime.stored_events import read_entry
+
+from milepost_orchestrator.application.closing import closing_iterator
+from milepost_orchestrator.application.documents import Document
+from milepost_orchestrator.application.replaying import (
+    EventFilter,
+    event_document,
+    state_as_of,
+    state_document,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some events, the oldest first."""
+
+    documents: Sequence[Document]
+    next_cursor: str | None
+    """The sequence after which the next page begins; None on the last page."""
+
+
+class History:
+    """Answers questions about the past in JSON-ready documents; ``BusUnavailableError`` when the log is away."""
+
+    def __init__(self, event_log: EventLog) -> None:
+        self._event_log = event_log
+
+    async def events(
+        self, operation_id: str, wanted: EventFilter, *, after_sequence: int, limit: int
+    ) -> EventPage | None:
+        """Return a page of events, the oldest first; None when there is no such operation."""
+        documents: list[Document] = []
+        last_sequence, found = after_sequence, after_sequence > 0
+        stored = self._event_log.stored(operation_id, after_sequence=after_sequence)
+        async with closing_iterator(stored) as each_stored:
+            async for stored_event in each_stored:
+                found = True
+                entry = read_entry(stored_event)
+                if not wanted.takes(entry):
+                    continue
+                if len(documents) == limit:
+                    return EventPage(documents, str(last_sequence))
+                documents.append(event_document(entry))
+                last_sequence = entry.sequence
+        return EventPage(documents, None) if found else None
+
+    async def state(
+        self, operation_id: str, *, sequence: int | None = None, time: datetime | None = None
+    ) -> Document | None:
+        """Return the state as of a sequence or a time; None when there was no such operation (yet)."""
+        stored = self._event_log.stored(operation_id)
+        async with closing_iterator(stored) as each_stored:
+            past = await state_as_of(each_stored, sequence=sequence, time=time)
+        if past.state is None:
+            return None
+        return {
+            "operation_id": operation_id,
+            "sequence": past.sequence,
+            "events": past.events,
+            "unreadable": [event_document(entry) for entry in past.unreadable],
+            "state": state_document(past.state),
+        }

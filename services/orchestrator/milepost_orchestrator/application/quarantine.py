@@ -1,0 +1,88 @@
+"""The quarantine: events that could not be applied, kept as they are stored, and applied once that is possible.
+
+States of an event: set aside (its operation's rows are told without it) -> tried again: still refused, or applied,
+when all rows of its operation are written anew as if it had never been set aside. Authority: one transaction that
+holds the cursor. Failures: a retry that broke off changed nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from milepost_runtime.event_log import EventLog, ReadEntry, UnreadableEntry
+from milepost_runtime.stored_events import read_entry
+
+from milepost_orchestrator.application.closing import closing_iterator
+from milepost_orchestrator.application.errors import UnwritableError
+from milepost_orchestrator.application.projection_store import ProjectionStore
+from milepost_orchestrator.application.projections import Changes, StateCache, project
+from milepost_orchestrator.application.storable import UnstorableError, check_storable
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What came of trying one operation's events again."""
+
+    operation_id: str
+    applied: tuple[int, ...]
+    """Sequences that are no longer in quarantine."""
+    refused: tuple[int, ...]
+
+
+class Quarantine:
+    """Tries again what was set aside."""
+
+    def __init__(self, event_log: EventLog, store: ProjectionStore) -> None:
+        self._event_log = event_log
+        self._store = store
+
+    async def retry(self, operation_id: str | None = None) -> list[Retried]:
+        """Try the events of one operation again, or of all.
+
+        Raises:
+            DatabaseUnavailableError, BusUnavailableError: broken off; repeating is safe.
+        """
+        found = await self._store.quarantined()
+        chosen = [each for each in sorted(found) if operation_id in (None, each)]
+        return [await self._retry(each, found[each]) for each in chosen]
+
+    async def _retry(self, operation_id: str, before: frozenset[int]) -> Retried:
+        entries = await self._entries(operation_id, max(before))
+        if all(_is_hopeless(entry) for entry in entries if entry.sequence in before):
+            return Retried(operation_id, (), tuple(sorted(before)))
+
+        async def rows(cursor: int) -> Changes:
+            return project(StateCache(), await self._entries(operation_id, cursor))
+
+        try:
+            changes = await self._store.replace(operation_id, rows)
+        except UnwritableError as error:
+            log.warning("still refused", operation_id=operation_id, reason=str(error))
+            return Retried(operation_id, (), tuple(sorted(before)))
+        refused = {row.sequence for row in changes.quarantine}
+        applied = tuple(sorted(before - refused))
+        if applied:
+            log.info("applied after all", operation_id=operation_id, sequences=applied)
+        return Retried(operation_id, applied, tuple(sorted(before & refused)))
+
+    async def _entries(self, operation_id: str, last_sequence: int) -> Sequence[ReadEntry]:
+        entries: list[ReadEntry] = []
+        async with closing_iterator(self._event_log.stored(operation_id)) as stored:
+            async for each in stored:
+                if each.sequence > last_sequence:
+                    break
+                entries.append(read_entry(each))
+        return entries
+
+
+def _is_hopeless(entry: ReadEntry) -> bool:
+    """Whether it is known without trying that nothing has changed for it."""
+    if isinstance(entry, UnreadableEntry):
+        return True
+    try:
+        check_storable(entry)
+    except UnstorableError:
+        return True
+    return False
