@@ -24,6 +24,7 @@ from milepost_contracts.fleet import WorkerHeartbeat
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.bars_training import BarsTaskParameters
+from milepost_contracts.specs.sweep import SweepSpec
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_contracts.verdicts import VERDICT
 
@@ -58,6 +59,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "kind.v1": TypeAdapter(KindDescription),
         "manifest.v1": TypeAdapter(Manifest),
         "spec.backtest.v1": TypeAdapter(BacktestSpec),
+        "spec.sweep.v1": TypeAdapter(SweepSpec),
         "spec.training.v1": TypeAdapter(TrainingSpec),
         "task.bars.v1": TypeAdapter(BarsTaskParameters),
         "verdict.v1": VERDICT,

@@ -363,7 +363,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
     EachCompiledRun: {
         "_book": "the engine's",
         "_bars": "input",
-        "_wishes": "input, and where it and the memories lie",
+        "_columns": "input",
         "_rules": "memories are state: strategy.memory",
     },
     EachSymbol: {"strategies": "state: strategy.symbols"},

@@ -79,7 +79,7 @@ async def test_unknown_strategy_is_refused_with_the_known_ones(workshop: Worksho
     spec = {"data": {"name": "aapl"}, "strategy": {"name": "crystal-ball"}}
     found = await workshop.specs.resolve("backtest", spec)
     assert fields(found) == ["spec.strategy.name"]
-    assert "mean-reversion, model, rotation, rsi-reversion, sma-cross" in found.message
+    assert "mean-reversion, model, rsi-reversion, sma-cross" in found.message
 
 
 async def test_announced_strategy_is_checked_by_its_schema(workshop: Workshop) -> None:
@@ -186,7 +186,7 @@ async def test_unknown_kind_is_refused_with_the_known_ones(workshop: Workshop) -
     """Announced and built-in kinds are named."""
     found = await workshop.specs.resolve("astrology", {})
     assert found.code is RejectionCode.UNKNOWN_KIND
-    assert "backtest, counter, training" in found.fix
+    assert "backtest, counter, sweep, training" in found.fix
 
 
 async def test_unknown_dataset_is_refused_with_the_known_ones(workshop: Workshop) -> None:
@@ -252,3 +252,63 @@ def test_wrong_schema_is_a_problem_and_no_crash(schema: dict) -> None:
     """A worker that announces nonsense does not take the orchestrator down."""
     (problem,) = problems_with(schema, {"a": "b"}, "spec")
     assert "the schema that the worker announced is wrong" in problem.message
+
+
+SWEEP = {"data": {"name": "aapl"}, "grid": {"fast": {"from": 5, "to": 20, "step": 5}, "slow": [10, 30]}}
+
+
+async def test_a_sweep_is_known_without_any_worker(workshop: Workshop) -> None:
+    """Its grid stays as it was written, its dataset is pinned, its defaults are filled in."""
+    found = await workshop.specs.resolve("sweep", SWEEP)
+    assert isinstance(found, ResolvedSpec)
+    assert found.spec["grid"]["fast"] == {"from": 5, "to": 20, "step": 5, "count": None}
+    assert found.spec["data"]["digest"] == dataset().artifact.digest
+    assert found.spec["rank_by"] == "sharpe"
+    assert found.inputs == (dataset().artifact,)
+
+
+async def test_everything_wrong_with_a_sweep_is_named_at_once(workshop: Workshop) -> None:
+    """A grid that has no possible combination is refused with the reasons, beside a dataset that is not there."""
+    spec = {**SWEEP, "data": {"name": "nowhere"}, "grid": {"fast": [40], "slow": [10, 30], "colour": ["red"]}}
+    found = await workshop.specs.resolve("sweep", spec)
+    assert set(fields(found)) == {"spec.data", "spec.grid", "spec.grid.slow", "spec.grid.colour"}
+    assert found.code is RejectionCode.INVALID_SPEC
+    assert "none of its 2 combinations is possible" in found.message
+
+
+async def test_a_wrong_sweep_spec_is_refused_by_its_fields(workshop: Workshop) -> None:
+    """Mistakes in the spec itself are named with their places."""
+    spec = {**SWEEP, "grid": {"fast": []}, "rank_by": "luck", "walk_forward": {"step_bars": 5}}
+    found = await workshop.specs.resolve("sweep", spec)
+    assert set(fields(found)) == {"spec.grid.fast", "spec.rank_by", "spec.walk_forward.test_bars"}
+
+
+async def test_the_base_of_a_sweep_may_lack_what_the_grid_has(workshop: Workshop) -> None:
+    """A base that is impossible by itself (fast 50, slow 30 by default) is fine when the combinations are not."""
+    spec = {**SWEEP, "strategy": {"parameters": {"fast": 50}}, "grid": {"slow": [60, 90]}}
+    assert isinstance(await workshop.specs.resolve("sweep", spec), ResolvedSpec)
+    found = await workshop.specs.resolve("sweep", {**spec, "strategy": {"name": "nothing"}})
+    assert fields(found) == ["spec.strategy.name"]
+
+
+async def test_a_teams_strategy_is_swept_by_its_announced_schema(workshop: Workshop) -> None:
+    """A parameter that the team's schema does not have is named; a required one may come from the grid."""
+    schema = {
+        "type": "object",
+        "properties": {"window": {"type": "integer", "minimum": 2}},
+        "required": ["window"],
+        "additionalProperties": False,
+    }
+    await workshop.kinds.announce(
+        KindDescription(
+            kind="sweep",
+            unit_name="combination",
+            spec_schema={"type": "object"},
+            parts={"strategy": {"theirs": schema}},
+            dataset_fields=("data",),
+        )
+    )
+    spec = {**SWEEP, "strategy": {"name": "theirs"}, "grid": {"window": [1, 2, 3]}}
+    assert isinstance(await workshop.specs.resolve("sweep", spec), ResolvedSpec)
+    found = await workshop.specs.resolve("sweep", {**spec, "grid": {"window": [1], "widnow": [3]}})
+    assert set(fields(found)) == {"spec.grid", "spec.grid.window", "spec.grid.widnow"}

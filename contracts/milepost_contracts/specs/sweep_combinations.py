@@ -53,22 +53,44 @@ def combinations_of(spec: SweepSpec, check: Check) -> Combinations:
     _check_names(spec, constraints)
     kept: list[JsonObject] = []
     left_out: Counter[str] = Counter()
-    first_problems: dict[str, Problem] = {}
+    faults = _Faults()
     for point in grid_points(spec.grid):
         parameters = {**base, **point}
-        problem = _broken(parameters, constraints) or next(iter(check(parameters)), None)
-        if problem is None:
+        problems = (*_broken(parameters, constraints), *check(parameters))
+        if not problems:
             kept.append(parameters)
             continue
-        # Without the values, which differ from one combination to the next.
-        reason = problem.message if not problem.field else f"{problem.field}: {problem.message}"
-        left_out[_plain(reason, parameters)] += 1
-        first_problems.setdefault(_plain(reason, parameters), _placed(problem, spec))
+        left_out[_plain(problems[0], parameters)] += 1
+        faults.add(problems, parameters, spec)
     if not kept:
-        raise GridError(_none_left(left_out, first_problems))
+        raise GridError(faults.told(sum(left_out.values())))
     if len(kept) > spec.combinations_max:
         raise GridError((_too_many(len(kept), spec.combinations_max),))
     return Combinations(tuple(kept), dict(left_out.most_common(REASONS_MAX)))
+
+
+class _Faults:
+    """What is wrong with the combinations of a grid: each kind of fault once, with how many have it."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, Problem] = {}
+
+    def add(self, problems: tuple[Problem, ...], parameters: JsonObject, spec: SweepSpec) -> None:
+        for problem in problems:
+            reason = _plain(problem, parameters)
+            self._counts[reason] += 1
+            self._first.setdefault(reason, _placed(problem, spec))
+
+    def told(self, total: int) -> tuple[Problem, ...]:
+        named = [
+            Problem(
+                field=self._first[reason].field,
+                message=f"{self._first[reason].message} ({count:,} of {total:,} combinations)",
+            )
+            for reason, count in self._counts.most_common(REASONS_MAX)
+        ]
+        return (Problem(field="grid", message=f"none of its {total:,} combinations is possible"), *named)
 
 
 def _check_names(spec: SweepSpec, constraints: list[Constraint]) -> None:
@@ -86,18 +108,23 @@ def _check_names(spec: SweepSpec, constraints: list[Constraint]) -> None:
         raise GridError(problems)
 
 
-def _broken(parameters: JsonObject, constraints: list[Constraint]) -> Problem | None:
+def _broken(parameters: JsonObject, constraints: list[Constraint]) -> list[Problem]:
+    problems: list[Problem] = []
     for constraint in constraints:
         try:
             if not constraint.holds(parameters):
-                return Problem(field="", message=f"not {constraint.text}")
+                problems.append(Problem(field="", message=f"not {constraint.text}"))
         except TypeError as error:
-            return Problem(field="", message=f"{constraint.text}: {error}")
-    return None
+            problems.append(Problem(field="", message=f"{constraint.text}: {error}"))
+    return problems
 
 
-def _plain(reason: str, parameters: JsonObject) -> str:
-    """Take values in brackets out of a reason: ``fast (30) must be smaller than slow (20)``."""
+def _plain(problem: Problem, parameters: JsonObject) -> str:
+    """Return a problem in words without values, which differ from one combination to the next.
+
+    ``fast (30) must be smaller than slow (20)`` is one reason, whatever the numbers.
+    """
+    reason = f"{problem.field}: {problem.message}" if problem.field else problem.message
     for value in parameters.values():
         reason = reason.replace(f" ({value})", "")
     return reason
@@ -110,18 +137,6 @@ def _placed(problem: Problem, spec: SweepSpec) -> Problem:
         return Problem(field="constraints", message=problem.message)
     place = f"grid.{problem.field}" if name in spec.grid else f"strategy.parameters.{problem.field}"
     return Problem(field=place, message=problem.message)
-
-
-def _none_left(left_out: Counter[str], first_problems: Mapping[str, Problem]) -> tuple[Problem, ...]:
-    total = sum(left_out.values())
-    named = [
-        Problem(
-            field=first_problems[reason].field,
-            message=f"{first_problems[reason].message} ({count:,} of {total:,} combinations)",
-        )
-        for reason, count in left_out.most_common(REASONS_MAX)
-    ]
-    return (Problem(field="grid", message=f"none of its {total:,} combinations is possible"), *named)
 
 
 def _too_many(count: int, limit: int) -> Problem:

@@ -28,15 +28,17 @@ class GridRange(ContractModel):
 
     @model_validator(mode="after")
     def _has_values(self) -> Self:
+        problems: list[str] = []
         if (self.step is None) == (self.count is None):
-            raise ValueError("give step or count: one of the two")
+            problems.append("give step or count: one of the two")
         if self.to < self.first:
-            raise ValueError(f"to ({self.to}) must be at least from ({self.first})")
-        if self.step is not None:
-            if self.step <= 0:
-                raise ValueError(f"step ({self.step}) must be more than 0")
-            if (_decimal(self.to) - _decimal(self.first)) / _decimal(self.step) >= VALUES_MAX:
-                raise ValueError(f"the range has more than {VALUES_MAX:,} values: make the step larger")
+            problems.append(f"to ({self.to}) must be at least from ({self.first})")
+        if self.step is not None and self.step <= 0:
+            problems.append(f"step ({self.step}) must be more than 0")
+        elif self.step and (_decimal(self.to) - _decimal(self.first)) / _decimal(self.step) >= VALUES_MAX:
+            problems.append(f"the range has more than {VALUES_MAX:,} values: make the step larger")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 

@@ -36,7 +36,7 @@ class BacktestingProgressBridge(ProgressBridge[State]):
         super().__init__(host)
         self._engine = engine
         self._fingerprint = dict(fingerprint)
-        self._segments = segments or SegmentedLogs(len(engine.symbols) or 1)
+        self._segments = segments or SegmentedLogs()
 
     @property
     def state(self) -> State:
@@ -60,17 +60,8 @@ class BacktestingProgressBridge(ProgressBridge[State]):
             "bar": unit,
             "equity": self._engine.logs.equity.item(unit - 1) if unit else state["cash"],
             "cash": state["cash"],
-            **self._positions(state),
+            "position": state["position"][0],
             "fills": state["fills"],
             "trades": state["trades"],
             "orders_waiting": len(state["waiting"]),
-        }
-
-    def _positions(self, state: State) -> JsonObject:
-        """The units of the one symbol, or those of each that is held."""
-        names = self._engine.symbols
-        if not names:
-            return {"position": state["position"][0]}
-        return {
-            "positions": {name: units for name, units in zip(names, state["position"], strict=True) if units}
         }

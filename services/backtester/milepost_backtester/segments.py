@@ -8,9 +8,11 @@ Authority: the lengths in ``state.json``; rows beyond them are cut when a checkp
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.failures import Problem
@@ -20,9 +22,11 @@ from milepost_runtime.errors import CheckpointDamagedError
 
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.parquet import MEDIA_TYPE, Schema, Table, read_table, write_table
-from milepost_backtester.tables import Columns, columns_of, logs_of, segment_schemas
+from milepost_backtester.tables import SEGMENT_SCHEMAS, Columns, columns_of, logs_of
 
 SEGMENTS_MAX = 16
+RowsOf: TypeAlias = Callable[[str, int, int], Columns]
+"""Columns of a log's rows from one number to before another; copies that do not change any more."""
 _NAME = re.compile(r"(?P<log>[a-z]+)-(?P<start>\d{12})-(?P<stop>\d{12})\.parquet")
 
 
@@ -43,17 +47,16 @@ class SegmentPlan:
     kept: tuple[ArtifactReference, ...]
 
 
-class SegmentedLogs:
-    """Knows which rows of the logs are in stored segments; shared by the computing and the writing thread."""
+class Segments:
+    """Knows which rows of some logs are in stored segments; shared by the computing and the writing thread."""
 
-    def __init__(self, symbols: int = 1) -> None:
+    def __init__(self, schemas: Mapping[str, Schema]) -> None:
+        self._schemas = schemas
         self._lock = threading.Lock()
-        self._symbols = symbols
-        self._schemas = segment_schemas(symbols)
-        self._known: dict[str, list[Segment]] = {name: [] for name in self._schemas}
+        self._known: dict[str, list[Segment]] = {name: [] for name in schemas}
 
-    def plan(self, logs: Logs, lengths: Mapping[str, int]) -> SegmentPlan:
-        """Return how to save the logs up to these lengths; copies the rows that must be written."""
+    def plan_rows(self, columns: RowsOf, lengths: Mapping[str, int]) -> SegmentPlan:
+        """Return how to save logs up to these lengths; ``columns`` copies the rows that must be written."""
         files: dict[str, FileWriter] = {}
         kept: list[ArtifactReference] = []
         for name, length in lengths.items():
@@ -64,8 +67,9 @@ class SegmentedLogs:
             start = chain[-1].stop if chain else 0
             kept.extend(segment.reference for segment in chain)
             if start < length:
-                columns, schema = columns_of(logs, name, start, length), self._schemas[name]
-                writer = _SegmentWriter(self, name, start, length, columns, schema)
+                writer = _SegmentWriter(
+                    self, name, start, length, columns(name, start, length), self._schemas[name]
+                )
                 files[segment_name(name, start, length)] = writer
         return SegmentPlan(files, tuple(kept))
 
@@ -77,14 +81,15 @@ class SegmentedLogs:
             known[:] = [old for old in known if not segment.start <= old.start < old.stop <= segment.stop]
             known.append(segment)
 
-    def restore(self, checkpoint: LoadedCheckpoint, lengths: Mapping[str, int]) -> Logs:
-        """Read the logs back, cut to these lengths.
+    def restore_rows(
+        self, checkpoint: LoadedCheckpoint, lengths: Mapping[str, int]
+    ) -> dict[str, list[Table]]:
+        """Read logs back, cut to these lengths.
 
         Raises:
             CheckpointDamagedError: rows are missing.
         """
-        parts = {name: self._restore_log(checkpoint, name, length) for name, length in lengths.items()}
-        return logs_of(parts, self._symbols)
+        return {name: self._restore_log(checkpoint, name, length) for name, length in lengths.items()}
 
     def _restore_log(self, checkpoint: LoadedCheckpoint, name: str, length: int) -> list[Table]:
         parts: list[Table] = []
@@ -109,18 +114,37 @@ class SegmentedLogs:
         return parts
 
 
+class SegmentedLogs(Segments):
+    """The logs of a backtest."""
+
+    def __init__(self) -> None:
+        super().__init__(SEGMENT_SCHEMAS)
+
+    def plan(self, logs: Logs, lengths: Mapping[str, int]) -> SegmentPlan:
+        """Return how to save the logs up to these lengths; copies the rows that must be written."""
+        return self.plan_rows(partial(columns_of, logs), lengths)
+
+    def restore(self, checkpoint: LoadedCheckpoint, lengths: Mapping[str, int]) -> Logs:
+        """Read the logs back, cut to these lengths.
+
+        Raises:
+            CheckpointDamagedError: rows are missing.
+        """
+        return logs_of(self.restore_rows(checkpoint, lengths))
+
+
 class _SegmentWriter(FileWriter):
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, owner: SegmentedLogs, name: str, start: int, stop: int, columns: Columns, schema: Schema
+        self, owner: Segments, name: str, start: int, stop: int, columns: Columns, schema: Schema
     ) -> None:
         self._owner = owner
+        self._schema = schema
         self._name = name
         self._start = start
         self._stop = stop
         self._columns = columns
-        self._schema = schema
 
     def write(self, path: Path) -> None:
         write_table(self._columns, self._schema, path)

@@ -13,10 +13,12 @@ from milepost_contracts.model import ContractModel, JsonObject
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_contracts.specs.strategies import STRATEGY_PARAMETERS
+from milepost_contracts.specs.sweep import SweepSpec
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.fleet import KindCatalogue
 from pydantic import JsonValue, ValidationError
 
+from milepost_orchestrator.application.grids import problems_of_grid
 from milepost_orchestrator.application.json_schemas import problems_with, with_defaults
 from milepost_orchestrator.application.model_pinning import ModelPinning, PinnedStrategy
 from milepost_orchestrator.application.ports import Datasets
@@ -40,10 +42,13 @@ class _BuiltIn:
     spec: type[ContractModel]
     dataset_fields: tuple[str, ...]
     parts: Mapping[str, Mapping[str, type[ContractModel]]]
+    varies: bool = False
+    """Whether its parts' parameters stand for many combinations, by a grid."""
 
 
 BUILT_IN: Mapping[str, _BuiltIn] = {
     "backtest": _BuiltIn(BacktestSpec, ("data",), {"strategy": STRATEGY_PARAMETERS}),
+    "sweep": _BuiltIn(SweepSpec, ("data",), {"strategy": STRATEGY_PARAMETERS}, varies=True),
     "training": _BuiltIn(TrainingSpec, ("data",), {"task": {"bars": BarsTaskParameters}}),
 }
 
@@ -67,16 +72,17 @@ class SpecResolver:
         if announced is None and built_in is None:
             return await self._unknown_kind(kind)
         checked, problems = _check_whole(spec, built_in, announced)
-        checked, part_problems = _check_parts(checked, built_in, announced)
+        if built_in is not None and built_in.varies:
+            # Up to 100 000 combinations take a while.
+            part_problems = await asyncio.to_thread(_check_varied_parts, checked, built_in, announced)
+        else:
+            checked, part_problems = _check_parts(checked, built_in, announced)
         fields = built_in.dataset_fields if announced is None and built_in else ()
         fields = announced.dataset_fields if announced is not None else fields
         checked, inputs, missing = await self._pin(checked, fields)
-        pinned = await self._models.pin(checked) if kind == "backtest" else PinnedStrategy(checked)
+        pinned = await self._models.pin(checked) if kind in ("backtest", "sweep") else PinnedStrategy(checked)
         checked, inputs = pinned.spec, (*inputs, *pinned.inputs)
         problems = (*problems, *part_problems, *pinned.problems)
-        if not problems and not missing:
-            # Once more with digests, which tell the same bars under two names.
-            checked, problems = _check_whole(checked, built_in, announced)
         if problems:
             return _invalid(kind, (*problems, *missing))
         if missing:
@@ -174,6 +180,21 @@ def _check_parts(
     return spec, tuple(problems)
 
 
+def _check_varied_parts(
+    spec: JsonObject, built_in: _BuiltIn, announced: KindDescription | None
+) -> tuple[Problem, ...]:
+    """Check each named part and its parameters with every combination of the grid."""
+    schemas = announced.parts if announced is not None else {}
+    problems: list[Problem] = []
+    for field, models in built_in.parts.items():
+        part = spec.get(field)
+        if not isinstance(part, dict):
+            continue
+        unknown = _unknown_part(part, f"spec.{field}", models, schemas.get(field, {}))
+        problems.extend((unknown,) if unknown else problems_of_grid(spec, models, schemas.get(field, {})))
+    return tuple(problems)
+
+
 def _check_part(
     part: JsonObject,
     path: str,
@@ -183,19 +204,31 @@ def _check_part(
     name, parameters = part.get("name"), part.get("parameters", {})
     if not isinstance(name, str):
         return part, ()
-    if name not in models and name not in schemas:
-        noun = path.rpartition(".")[2]
-        known = _names(set(models) | set(schemas))
-        # What ships is known without a worker, a team's own only once one of its workers has announced it.
-        waits = "" if schemas else " (no worker has announced more yet)"
-        message = f"unknown {noun} {name}; known: {known}{waits}"
-        return part, (Problem(field=f"{path}.name", message=message),)
+    unknown = _unknown_part(part, path, models, schemas)
+    if unknown is not None:
+        return part, (unknown,)
     if not isinstance(parameters, dict):
         return part, ()
     checked, problems = _check_parameters(
         parameters, f"{path}.parameters", models.get(name), schemas.get(name)
     )
     return {**part, "parameters": checked}, problems
+
+
+def _unknown_part(
+    part: JsonObject,
+    path: str,
+    models: Mapping[str, type[ContractModel]],
+    schemas: Mapping[str, JsonObject],
+) -> Problem | None:
+    name = part.get("name")
+    if not isinstance(name, str) or name in models or name in schemas:
+        return None
+    noun = path.rpartition(".")[2]
+    known = _names(set(models) | set(schemas))
+    # What ships is known without a worker, a team's own only once one of its workers has announced it.
+    waits = "" if schemas else " (no worker has announced more yet)"
+    return Problem(field=f"{path}.name", message=f"unknown {noun} {name}; known: {known}{waits}")
 
 
 def _check_parameters(

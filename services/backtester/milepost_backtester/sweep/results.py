@@ -1,0 +1,147 @@
+"""The result files of a finished sweep; the same sweep writes the same bytes."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from milepost_contracts.model import JsonObject
+from milepost_contracts.specs.backtest import BacktestSpec
+from milepost_contracts.specs.sweep import SweepSpec
+from milepost_runtime.digests import canonical_json
+from milepost_runtime.worker.kind import JobResult
+
+from milepost_backtester.engine.backtesting_engine import EquityCurve
+from milepost_backtester.engine.bars import Bars
+from milepost_backtester.parquet import MEDIA_TYPE, write_table
+from milepost_backtester.statistics import Statistics, compute_statistics
+from milepost_backtester.sweep.engine import SweepEngine
+from milepost_backtester.sweep.plan import Plan
+from milepost_backtester.sweep.tables import combination_table, fold_table
+from milepost_backtester.tables import (
+    EQUITY_RESULT,
+    FILLS_RESULT,
+    TRADES_RESULT,
+    record_columns,
+    times_at,
+)
+
+JSON = "application/json"
+SWEEP_FILES = {"combinations.parquet": MEDIA_TYPE, "best.json": JSON, "best-spec.json": JSON}
+"""Every combination with its figures; the best one; the same as the spec of a backtest. Media types by name."""
+FORWARD_FILES = {
+    "folds.parquet": MEDIA_TYPE,
+    "equity.parquet": MEDIA_TYPE,
+    "fills.parquet": MEDIA_TYPE,
+    "trades.parquet": MEDIA_TYPE,
+    "statistics.json": JSON,
+}
+"""Of a walk beside those: its folds, and what was traded out of sample as the files of a backtest."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """What was asked for, as far as the engine does not know it."""
+
+    spec: SweepSpec
+    plan: Plan
+    left_out: Mapping[str, int]
+    """How many combinations were impossible, by the reason."""
+    bars: Bars
+
+
+def write_results(engine: SweepEngine, sweep: Sweep, directory: Path) -> JobResult:
+    """Write the result files of a finished sweep."""
+    names = sorted(sweep.spec.grid)
+    columns, schema = combination_table(engine, names)
+    write_table(columns, schema, directory / "combinations.parquet")
+    best = best_of(engine, sweep)
+    (directory / "best.json").write_bytes(canonical_json(best))
+    (directory / "best-spec.json").write_bytes(canonical_json(best["spec"]))
+    files, summary = dict(SWEEP_FILES), _summary(engine, sweep, best)
+    if engine.plan.walks:
+        statistics = _write_forward(engine, sweep, names, directory)
+        files |= FORWARD_FILES
+        summary |= {
+            f"out_of_sample_{name}": getattr(statistics, name)
+            for name in dict.fromkeys((engine.rank_by, "total_return", "max_drawdown"))
+        }
+    return JobResult(files=files, summary=summary)
+
+
+def best_of(engine: SweepEngine, sweep: Sweep) -> dict[str, Any]:
+    """Return the best combination, of a walk that of its last fold, with its figures and as a backtest's spec."""
+    fold = len(engine.plan.folds) - 1
+    best = int(engine.ranked(fold)[0])
+    parameters = dict(engine.plan.combinations[best])
+    content = sweep.spec.model_dump(mode="json")
+    spec: JsonObject = {name: content[name] for name in BacktestSpec.model_fields}
+    spec["strategy"] = {"name": sweep.spec.strategy.name, "parameters": parameters}
+    return {
+        "combination": best + 1,
+        "fold": fold + 1 if engine.plan.walks else None,
+        "rank_by": engine.rank_by,
+        "direction": engine.direction,
+        "parameters": parameters,
+        "statistics": engine.combinations.statistics(fold * len(engine.plan.combinations) + best),
+        "spec": spec,
+    }
+
+
+def _summary(engine: SweepEngine, sweep: Sweep, best: Mapping[str, Any]) -> JsonObject:
+    found: JsonObject = {
+        "combinations": len(engine.plan.combinations),
+        "left_out": sum(sweep.left_out.values()),
+        "best_combination": best["combination"],
+        **{f"best_{name}": best["parameters"][name] for name in sorted(sweep.spec.grid)},
+        f"best_{engine.rank_by}": best["statistics"][engine.rank_by],
+    }
+    if engine.plan.walks:
+        found["folds"] = len(engine.plan.folds)
+    return found
+
+
+def forward_curve(engine: SweepEngine, sweep: Sweep) -> EquityCurve:
+    """Return the joined account of all test windows."""
+    logs = engine.forward.logs
+    return EquityCurve(sweep.bars.timestamp[engine.forward.bars], logs.equity, logs.cash, logs.position)
+
+
+def forward_statistics(engine: SweepEngine, sweep: Sweep) -> Statistics:
+    """Return the figures of all test windows together."""
+    logs = engine.forward.logs
+    return compute_statistics(
+        forward_curve(engine, sweep),
+        logs.fills,
+        logs.trades,
+        initial_cash=sweep.spec.initial_cash,
+        closes=sweep.bars.close[engine.forward.bars],
+    )
+
+
+def _write_forward(engine: SweepEngine, sweep: Sweep, names: list[str], directory: Path) -> Statistics:
+    timestamp, logs = sweep.bars.timestamp, engine.forward.logs
+    columns, schema = fold_table(engine, names, timestamp)
+    write_table(columns, schema, directory / "folds.parquet")
+    curve = forward_curve(engine, sweep)
+    write_table(
+        {name: getattr(curve, name) for name in EQUITY_RESULT.names},
+        EQUITY_RESULT,
+        directory / "equity.parquet",
+    )
+    fills, trades = record_columns(logs.fills), record_columns(logs.trades)
+    write_table(
+        {**fills, "time": times_at(timestamp, fills["bar"])}, FILLS_RESULT, directory / "fills.parquet"
+    )
+    write_table(
+        {
+            **trades,
+            "entry_time": times_at(timestamp, trades["entry_bar"]),
+            "exit_time": times_at(timestamp, trades["exit_bar"]),
+        },
+        TRADES_RESULT,
+        directory / "trades.parquet",
+    )
+    statistics = forward_statistics(engine, sweep)
+    (directory / "statistics.json").write_bytes(canonical_json(asdict(statistics)))
+    return statistics
