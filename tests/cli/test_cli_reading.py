@@ -199,6 +199,17 @@ def test_show_says_newest_checkpoint_its_age_and_the_command_to_type(orchestrato
     assert f"milepost resume {IDS[1]}" in captured.err
 
 
+def test_show_says_what_an_operation_waits_for(orchestrator, capsys) -> None:
+    """The orchestrator's own words stand beside the status."""
+    waiting = {"code": "no-worker", "message": "no worker of kind backtest is alive"}
+    orchestrator.documents[f"/operations/{IDS[0]}"] = (
+        200,
+        operation(IDS[0], status="queued", waiting=waiting),
+    )
+    assert run(["show", IDS[0]]) == 0
+    assert "no worker of kind backtest is alive" in capsys.readouterr().out
+
+
 def test_show_names_what_failed_and_the_way_out(orchestrator, capsys) -> None:
     """A failure is shown with its code, its words and its fix."""
     assert run(["show", IDS[2]]) == 0

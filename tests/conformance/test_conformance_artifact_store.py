@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_runtime.errors import (
@@ -52,6 +53,19 @@ class ArtifactStoreConformance:
         reference = stored(store, tmp_path)
         store.get_file(reference, tmp_path / "back")
         assert (tmp_path / "back").read_bytes() == CONTENT
+
+    def test_address_leads_to_the_bytes(self, store, tmp_path):
+        """Anyone can read the bytes at it, under the artifact's name, or the store says that it has none."""
+        reference = stored(store, tmp_path)
+        url = store.address(reference, seconds=60)
+        if isinstance(store, DirectoryArtifactStore):
+            assert url is None
+            return
+        response = httpx.get(url, trust_env=False)
+        assert (response.status_code, response.content) == (200, CONTENT)
+        assert "equity.csv" in response.headers["content-disposition"]
+        assert response.headers["content-type"].startswith("text/csv")
+        assert httpx.get(url.replace("Signature=", "Signature=0"), trust_env=False).status_code == 403
 
     def test_empty_file(self, store, tmp_path):
         """A file of no bytes is an artifact like any other."""

@@ -20,9 +20,11 @@ from milepost_runtime.clock import SystemClock, random_id
 from milepost_runtime.errors import SettingsError
 from milepost_runtime.settings import BusSettings, StoreSettings
 from milepost_runtime.store.datasets import DatasetCatalogue
+from milepost_runtime.store.port import ArtifactStore
 from milepost_runtime.store.s3 import S3ArtifactStore
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from milepost_orchestrator.adapters.curves import PostgresCurves
 from milepost_orchestrator.adapters.database import create_engine
 from milepost_orchestrator.adapters.durable_consumer import DurableConsumer
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
@@ -31,6 +33,7 @@ from milepost_orchestrator.adapters.readiness import ReadinessChecks
 from milepost_orchestrator.adapters.settings import DatabaseSettings
 from milepost_orchestrator.adapters.verdicts import VerdictPublisher
 from milepost_orchestrator.application.commands import CommandHandler
+from milepost_orchestrator.application.curves import Curves
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.entrance import CommandEntrance
 from milepost_orchestrator.application.history import History
@@ -99,6 +102,8 @@ class Orchestrator:
     queries: Queries
     history: History
     readiness: ReadinessChecks
+    curves: Curves
+    store: ArtifactStore
 
 
 @asynccontextmanager
@@ -177,4 +182,6 @@ def _compose(
         queries=Queries(read_model, operations, NatsFleet(connection, settings.bus)),
         history=History(event_log),
         readiness=ReadinessChecks(connection, settings.bus, engine, store),
+        curves=Curves(PostgresCurves(engine)),
+        store=store,
     )

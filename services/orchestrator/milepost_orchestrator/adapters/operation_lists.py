@@ -6,10 +6,16 @@ from sqlalchemy import ColumnElement, Select, Text, cast, func, select
 
 from milepost_orchestrator.adapters.conditions import begins, contains, equal, one_of, within
 from milepost_orchestrator.adapters.keyset import SortKey, sorted_after
-from milepost_orchestrator.adapters.models import ENDED_OR_NEVER, STARTED_OR_NEVER, OperationModel
+from milepost_orchestrator.adapters.models import (
+    ENDED_OR_NEVER,
+    STARTED_OR_NEVER,
+    CheckpointModel,
+    OperationModel,
+)
 from milepost_orchestrator.application.filters import OperationFilter, OperationSort, Order
 
 _SEQUENCE = OperationModel.requested_sequence
+_COLUMNS = [column for column in OperationModel.__table__.columns if column.name != "searched_name"]
 _SORTS = {
     OperationSort.REQUESTED: SortKey(None, _SEQUENCE.expression),
     OperationSort.STARTED: SortKey(STARTED_OR_NEVER, _SEQUENCE.expression, cast(STARTED_OR_NEVER, Text)),
@@ -22,8 +28,7 @@ _SORTS = {
 
 def operations_query(wanted: OperationFilter, order: Order[OperationSort], *, limit: int) -> Select[Any]:
     """Return the query of one page of operations."""
-    columns = [column for column in OperationModel.__table__.columns if column.name != "searched_name"]
-    query = select(*columns).where(*_conditions(wanted))
+    query = select(*_COLUMNS).where(*_conditions(wanted))
     query = query.where(*one_of(OperationModel.status, wanted.statuses))
     return sorted_after(query, _SORTS[order.sort], order, limit=limit)
 
@@ -32,6 +37,19 @@ def operation_counts_query(wanted: OperationFilter) -> Select[str, int]:
     """Return the query of how many operations there are of each status, whatever statuses are wanted."""
     query = select(OperationModel.status, func.count()).where(*_conditions(wanted))
     return query.group_by(OperationModel.status)
+
+
+def lineage_query(operation_id: str, *, limit: int) -> Select[Any]:
+    """Return the query of an operation's whole tree, in the order of requests, with ``origin_unit``."""
+    root = select(OperationModel.root_id).where(OperationModel.operation_id == operation_id).scalar_subquery()
+    origin_unit = (
+        select(CheckpointModel.unit)
+        .where(CheckpointModel.checkpoint_id == OperationModel.origin_checkpoint_id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = select(*_COLUMNS, origin_unit.label("origin_unit")).where(OperationModel.root_id == root)
+    return query.order_by(_SEQUENCE).limit(limit)
 
 
 def named(part: str) -> Select[str]:

@@ -16,7 +16,11 @@ from milepost_orchestrator.adapters.models import (
     Model,
     OperationModel,
 )
-from milepost_orchestrator.adapters.operation_lists import operation_counts_query, operations_query
+from milepost_orchestrator.adapters.operation_lists import (
+    lineage_query,
+    operation_counts_query,
+    operations_query,
+)
 from milepost_orchestrator.application.documents import OperationRows, Row
 from milepost_orchestrator.application.filters import (
     CheckpointFilter,
@@ -89,6 +93,12 @@ class PostgresReadModel:
                     artifacts=await _artifacts(connection, checkpoints),
                     children=list(children),
                 )
+
+    async def lineage(self, operation_id: str, *, limit: int) -> Sequence[Row]:
+        """Return the operation's whole tree; see the port."""
+        with database_errors("read a lineage"):
+            async with self._engine.connect() as connection:
+                return await _rows(connection, lineage_query(operation_id, limit=limit))
 
     async def checkpoints(
         self, wanted: CheckpointFilter, order: Order[CheckpointSort], *, limit: int

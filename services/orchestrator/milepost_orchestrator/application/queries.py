@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
+from milepost_runtime.errors import BusUnavailableError
 from milepost_runtime.fleet import Fleet
 from milepost_runtime.work_queue import WorkKey
 
@@ -27,8 +28,10 @@ from milepost_orchestrator.application.filters import (
     Position,
     position_of,
 )
+from milepost_orchestrator.application.lineage_tree import OPERATIONS_MAX, lineage_document
 from milepost_orchestrator.application.operations import Operations
-from milepost_orchestrator.domain.operation import Status
+from milepost_orchestrator.application.waiting import waiting_document
+from milepost_orchestrator.domain.operation import TERMINAL_STATUSES, Status
 
 log = structlog.get_logger()
 PAGE_MAX = 200
@@ -68,6 +71,13 @@ class ReadModel(Protocol):
 
     async def operation(self, operation_id: str) -> OperationRows | None:
         """Return everything about one operation, None when it is not there (yet)."""
+        ...
+
+    async def lineage(self, operation_id: str, *, limit: int) -> Sequence[Row]:
+        """Return the operation's whole tree, parents before children, none when it is not there (yet).
+
+        Each row has ``origin_unit`` beside the operation's columns: the unit of the checkpoint it goes on from.
+        """
         ...
 
     async def checkpoints(
@@ -131,7 +141,31 @@ class Queries:
         if rows is None:
             state = await self._operations.load(operation_id, without=())
             rows = rows_of(state) if state is not None else None
-        return operation_detail(rows) if rows is not None else None
+        if rows is None:
+            return None
+        document = operation_detail(rows)
+        return {**document, "waiting": await self._waiting(document)}
+
+    async def lineage(self, operation_id: str) -> Document | None:
+        """Return the tree of operations that this one belongs to, None when there is no such operation.
+
+        Raises:
+            DatabaseUnavailableError: the read models are away.
+        """
+        rows = await self._read_model.lineage(operation_id, limit=OPERATIONS_MAX + 1)
+        if not rows:
+            return None
+        shown = rows[:OPERATIONS_MAX]
+        return lineage_document(rows[0]["root_id"], shown, more=len(rows) > len(shown))
+
+    async def _waiting(self, document: Document) -> Document | None:
+        if document["status"] in TERMINAL_STATUSES:
+            return None
+        try:
+            return waiting_document(document, await self._fleet.workers())
+        except BusUnavailableError as error:
+            log.warning("the fleet cannot be read", reason=str(error))
+            return None  # the operation itself is worth showing all the same
 
     async def list_checkpoints(
         self, wanted: CheckpointFilter, order: Order[CheckpointSort] = NEWEST_CHECKPOINTS, *, limit: int

@@ -110,18 +110,9 @@ class Service:
             await broker.stop()
 
     async def _serve_http(self, listener: socket.socket) -> None:
-        parts = self._orchestrator
-        ports = HttpPorts(
-            handler=parts.handler,
-            queries=parts.queries,
-            history=parts.history,
-            readiness=parts.readiness,
-            projector=parts.projector,
-            clock=SystemClock(),
-        )
         server = HttpServer(
             uvicorn.Config(
-                create_app(ports, token=self._http.token),
+                create_app(http_ports(self._orchestrator), token=self._http.token),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -142,6 +133,20 @@ class Service:
             await serving
             raise
         raise RuntimeError("the HTTP server ended by itself")
+
+
+def http_ports(parts: Orchestrator) -> HttpPorts:
+    """Return what the HTTP entrance works with, of a composed orchestrator."""
+    return HttpPorts(
+        handler=parts.handler,
+        queries=parts.queries,
+        history=parts.history,
+        readiness=parts.readiness,
+        projector=parts.projector,
+        clock=SystemClock(),
+        curves=parts.curves,
+        store=parts.store,
+    )
 
 
 @contextmanager

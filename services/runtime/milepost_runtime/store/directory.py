@@ -68,6 +68,10 @@ class DirectoryArtifactStore:
             except (FileNotFoundError, NotADirectoryError):
                 return False
 
+    def address(self, reference: ArtifactReference, *, seconds: int) -> str | None:
+        """Return None: files have no addresses for others."""
+        return None
+
     def delete_artifact(self, digest: str) -> None:
         """Remove the bytes of an artifact; it is no error when they are gone already."""
         self.delete_document(artifact_key(digest))

@@ -55,6 +55,13 @@ class ArtifactStore(Protocol):
         """Say whether an object of the right size is there, without reading it."""
         ...
 
+    def address(self, reference: ArtifactReference, *, seconds: int) -> str | None:
+        """Return a URL that anyone can read the artifact's bytes at for so long, under its name.
+
+        None where the store has no addresses of its own; ``get_file`` then. Nothing is asked of the server.
+        """
+        ...
+
     def delete_artifact(self, digest: str) -> None:
         """Remove the bytes of an artifact; it is no error when they are gone already."""
         ...

@@ -8,6 +8,7 @@ part is one request, and the parts of a large file become an object only by the 
 import io
 import ssl
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -117,6 +118,18 @@ class S3ArtifactStore:
                 return self._client.stat_object(self._bucket, reference.key).size == reference.size_bytes
         except ArtifactMissingError:
             return False
+
+    def address(self, reference: ArtifactReference, *, seconds: int) -> str | None:
+        """Return a presigned URL; the name and the media type are those of the reference."""
+        return self._client.presigned_get_object(
+            self._bucket,
+            reference.key,
+            expires=timedelta(seconds=seconds),
+            response_headers={
+                "response-content-type": reference.media_type,
+                "response-content-disposition": f'attachment; filename="{reference.name}"',
+            },
+        )
 
     def delete_artifact(self, digest: str) -> None:
         """Remove the bytes of an artifact; it is no error when they are gone already."""

@@ -7,16 +7,20 @@ from milepost_orchestrator.entrypoints.http.bodies import bounded_body
 from milepost_orchestrator.entrypoints.http.checkpoints_reading import checkpoints_reading
 from milepost_orchestrator.entrypoints.http.failures import add_failure_handlers
 from milepost_orchestrator.entrypoints.http.health import health
+from milepost_orchestrator.entrypoints.http.operation_parts_reading import operation_parts_reading
 from milepost_orchestrator.entrypoints.http.operations_commanding import operations_commanding
 from milepost_orchestrator.entrypoints.http.operations_history import operations_history
 from milepost_orchestrator.entrypoints.http.operations_reading import operations_reading
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
+from milepost_orchestrator.entrypoints.http.results_reading import results_reading
 from milepost_orchestrator.entrypoints.http.workers_reading import workers_reading
 
 ROUTERS = (
     operations_commanding,
     operations_reading,
     operations_history,
+    operation_parts_reading,
+    results_reading,
     checkpoints_reading,
     workers_reading,
     health,

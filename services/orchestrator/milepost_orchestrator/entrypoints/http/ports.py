@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from milepost_runtime.clock import Clock
+from milepost_runtime.store.port import ArtifactStore
 
 from milepost_orchestrator.adapters.readiness import ReadinessChecks
 from milepost_orchestrator.application.commands import CommandHandler
+from milepost_orchestrator.application.curves import Curves
 from milepost_orchestrator.application.history import History
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
@@ -21,3 +23,5 @@ class HttpPorts:
     readiness: ReadinessChecks
     projector: Projector
     clock: Clock
+    curves: Curves
+    store: ArtifactStore
