@@ -22,13 +22,20 @@ async def _invalid_request(request: Request, error: Exception) -> Response:
     faults = cast("RequestValidationError", error).errors()
     problems = [
         Problem(
-            field=".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]),
+            field=_field(fault["loc"]),
             message=str(fault["msg"]).removeprefix("Value error, "),
         )
         for fault in faults
     ]
     words = "; ".join(f"{each.field}: {each.message}" for each in problems[:3])
     return problem(422, "invalid-command", words, "see /docs for what is expected", problems=problems)
+
+
+def _field(location: tuple[str | int, ...]) -> str:
+    """Return a fault's place as its sender wrote it: a parameter by name also when it was given several times."""
+    where, *path = location
+    shown = path[:1] if where == "query" else path
+    return ".".join(str(part) for part in shown) or str(where)
 
 
 async def _away(request: Request, error: Exception) -> Response:
