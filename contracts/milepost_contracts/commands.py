@@ -63,16 +63,50 @@ class ResumeOperation(ContractModel):
     dry_run: bool = False
 
 
-Command: TypeAlias = StartOperation | CancelOperation | ResumeOperation
+class ForkOperation(ContractModel):
+    """Go on from a checkpoint with changed settings, as a new operation; the parent is left as it is.
+
+    Any operation with a kept checkpoint can be forked, also a completed one, and as often as one likes.
+    """
+
+    TYPE: ClassVar[str] = "milepost.command.fork.v1"
+    operation_id: OperationId
+    changes: JsonObject
+    """Merged into the parent's spec (JSON Merge Patch, RFC 7396); the kind says which fields may change."""
+    checkpoint_id: CheckpointId | None = None
+    """Any kept checkpoint of the operation; the newest when absent."""
+    name: str | None = Field(default=None, max_length=200)
+    options: RunOptions | None = None
+    """The parent's options, less ``stop_at_unit`` and ``accept_environment``, when absent."""
+    dry_run: bool = False
+
+
+class RetryOperation(ContractModel):
+    """Do a failed operation again, from where it began itself, as a new operation linked to it.
+
+    Its own checkpoints are not used: what made it fail may be in them. To go on from one of them, resume it.
+    """
+
+    TYPE: ClassVar[str] = "milepost.command.retry.v1"
+    operation_id: OperationId
+    name: str | None = Field(default=None, max_length=200)
+    options: RunOptions | None = None
+    """The failed operation's own options when absent."""
+    dry_run: bool = False
+
+
+Command: TypeAlias = StartOperation | CancelOperation | ResumeOperation | ForkOperation | RetryOperation
 
 COMMANDS: dict[str, type[Command]] = {
     "start": StartOperation,
     "cancel": CancelOperation,
     "resume": ResumeOperation,
+    "fork": ForkOperation,
+    "retry": RetryOperation,
 }
 """Command classes by their name on the bus."""
 
 
-def command_name(command: Command) -> str:
+def command_name(command: Command | type[Command]) -> str:
     """Return the name of a command on the bus, such as ``start``."""
     return command.TYPE.split(".")[2]

@@ -14,6 +14,7 @@ from milepost_contracts.checkpoints import CheckpointOrigin, CheckpointReason
 from milepost_contracts.commands import RunOptions
 from milepost_contracts.failures import Failure, Problem
 from milepost_contracts.ids import CheckpointId, KindName, OperationId, Token, WorkerId
+from milepost_contracts.lineage import Relation, SettingChange
 from milepost_contracts.model import ContractModel, JsonObject, Unit
 
 
@@ -57,6 +58,12 @@ class Requested(_Event):
     origin: CheckpointOrigin | None = None
     """Where a resumed operation goes on from; absent for a start, or when the parent had no checkpoint."""
     requested_by: str = "unknown"
+    relation: Relation | None = None
+    """What it is to its parent; absent without one, and for resumes before forks and retries were known."""
+    changes: tuple[SettingChange, ...] = ()
+    """What a fork has otherwise than its parent."""
+    changed_entries: tuple[str, ...] = ()
+    """Entries of the origin's fingerprint that must not be compared, because the changes are meant to be there."""
 
 
 class CancelRequested(_Event):
@@ -70,7 +77,7 @@ class CancelRequested(_Event):
 
 
 class Resumed(_Event):
-    """A resume was accepted; holds everything needed to create the child, so a crash cannot lose it."""
+    """A resume, fork or retry was accepted; holds all that creates the child, so a crash cannot lose it."""
 
     SIDE = Side.CONTROL
     NAME = "resumed"
@@ -78,6 +85,7 @@ class Resumed(_Event):
     checkpoint_id: CheckpointId | None
     child: Requested
     requested_by: str = "unknown"
+    relation: Relation = Relation.RESUME
 
 
 class CheckpointRecorded(_Event):

@@ -13,7 +13,15 @@ from milepost_contracts.checkpoints import (
     CheckpointReason,
     Manifest,
 )
-from milepost_contracts.commands import CancelOperation, Command, ResumeOperation, RunOptions, StartOperation
+from milepost_contracts.commands import (
+    CancelOperation,
+    Command,
+    ForkOperation,
+    ResumeOperation,
+    RetryOperation,
+    RunOptions,
+    StartOperation,
+)
 from milepost_contracts.datasets import Dataset, DatasetReference
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.events import (
@@ -134,6 +142,11 @@ COMMAND_EXAMPLES: Mapping[str, Envelope] = {
         CancelOperation(operation_id=_OPERATION, reason="wrong data", at_unit=5000), _CANCEL_ID
     ),
     "resume": _command(ResumeOperation(operation_id=_OPERATION, checkpoint_id=_CHECKPOINT), _RESUME_ID),
+    "fork": _command(
+        ForkOperation(operation_id=_OPERATION, checkpoint_id=_CHECKPOINT, changes={"commission_rate": 0.002}),
+        "cmd-fork-1",
+    ),
+    "retry": _command(RetryOperation(operation_id=_OPERATION), "cmd-retry-1"),
 }
 """Envelopes by the command's name on the bus."""
 

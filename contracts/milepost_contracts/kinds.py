@@ -18,3 +18,6 @@ class KindDescription(ContractModel):
     dataset_fields: tuple[str, ...] = ()
     """Top-level spec fields that hold a DatasetReference; pinned by digest when the command is accepted."""
     example: JsonObject = {}
+    changeable: dict[str, tuple[str, ...]] = {}
+    """What a fork may change: dotted spec fields (and all beneath them), each with the fingerprint's entries that
+    differ then. A change that the checkpoint's state has no meaning for must not be named here."""

@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter
 
 from milepost_contracts.failures import Problem, RejectionCode
 from milepost_contracts.ids import CheckpointId, OperationId
+from milepost_contracts.lineage import SettingChange
 from milepost_contracts.model import ContractModel
 
 
@@ -20,6 +21,8 @@ class Accepted(ContractModel):
     checkpoint_id: CheckpointId | None = None
     unit: int | None = None
     """The unit that a resumed operation goes on from."""
+    changes: tuple[SettingChange, ...] = ()
+    """What a fork has otherwise than its parent."""
     dry_run: bool = False
 
 

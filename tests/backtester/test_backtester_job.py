@@ -15,7 +15,7 @@ from milepost_backtester.results import RESULT_FILES
 from milepost_backtester.segments import SEGMENTS_MAX, segment_name
 from milepost_backtester.worker import BacktestKind
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
-from milepost_contracts.specs.backtest import BacktestSpec
+from milepost_contracts.specs.backtest import CHANGEABLE, BacktestSpec
 from milepost_runtime.bridge.cancellation import CancellationToken, StopRequest
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.digests import digest_of_file
@@ -374,3 +374,37 @@ def test_the_kind_is_described_without_heavy_imports() -> None:
         "allow_short",
     }
     assert BacktestSpec.model_validate(kind["example"]).strategy.name == "sma-cross"
+
+
+@pytest.mark.parametrize("field", [*CHANGEABLE])
+def test_a_fork_may_change_a_cost_and_nothing_before_the_checkpoint_moves(
+    place: Workplace, field: str
+) -> None:
+    """Each changeable field: only the named entries of the fingerprint differ; the equity so far is the same."""
+    values = {"leverage_max": 3.0, "slippage_seed": 7, "maintenance_margin": 0.1}
+    name = field.rpartition(".")[2]
+    changed: dict[str, Any] = {name: values.get(name, 0.01)}
+    changed = changed if field == name else {"terms": changed}
+    sink = place.sink()
+    assert place.job().run(host_of(sink, BARS, token=cancel_after(5_000))) is False
+    checkpoint = sink.checkpoints[-1]
+    fork = place.job(**changed)
+    differing = {
+        entry
+        for entry in fork.fingerprint.keys() | checkpoint.fingerprint.keys()
+        if fork.fingerprint.get(entry) != checkpoint.fingerprint.get(entry)
+    }
+    assert differing == set(CHANGEABLE[field])
+    with pytest.raises(FingerprintMismatchError):
+        accepted_differences(checkpoint.fingerprint, fork.fingerprint, accept_environment=True)
+    accepted_differences(
+        checkpoint.fingerprint,
+        fork.fingerprint,
+        accept_environment=False,
+        changed_entries=CHANGEABLE[field],
+    )
+    fork.restore_from_checkpoint(checkpoint)
+    assert fork.run(host_of(place.sink(), BARS)) is True
+    plain = place.job()
+    assert plain.run(host_of(place.sink(), BARS)) is True
+    assert fork._engine.logs.equity.tolist()[:5_000] == plain._engine.logs.equity.tolist()[:5_000]

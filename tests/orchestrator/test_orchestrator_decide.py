@@ -5,15 +5,10 @@ from milepost_contracts.checkpoints import CheckpointOrigin
 from milepost_contracts.commands import CancelOperation, ResumeOperation, RunOptions
 from milepost_contracts.events import CancelRequested, Requested, Resumed
 from milepost_contracts.failures import RejectionCode
-from milepost_orchestrator.domain.decisions import (
-    CommandIdentity,
-    Rejection,
-    Repeated,
-    decide_cancel,
-    decide_resume,
-    decide_start,
-)
+from milepost_orchestrator.domain.decisions import decide_cancel, decide_start
+from milepost_orchestrator.domain.lineage_decisions import Kin, decide_resume
 from milepost_orchestrator.domain.operation import Operation
+from milepost_orchestrator.domain.rejections import CommandIdentity, Rejection, Repeated
 
 from tests.orchestrator.stories import (
     CHILD,
@@ -51,9 +46,7 @@ def resume(
     state: Operation | None, *, last_child: Operation | None = None, child=None, identity=ME, **fields
 ):
     command = ResumeOperation.model_validate({"operation_id": OPERATION, **fields})
-    return decide_resume(
-        state, command, identity, child_id=CHILD, child=child, last_child=last_child, requested_by="/test"
-    )
+    return decide_resume(state, command, identity, Kin(CHILD, child, last_child), "/test")
 
 
 def code(decision: object) -> RejectionCode:

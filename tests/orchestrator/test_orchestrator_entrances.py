@@ -6,7 +6,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from milepost_contracts.commands import CancelOperation, Command, ResumeOperation, StartOperation
+from milepost_contracts.commands import (
+    COMMANDS,
+    Command,
+    StartOperation,
+    command_name,
+)
 from milepost_contracts.events import CheckpointRecorded
 from milepost_contracts.fleet import WorkerHeartbeat
 from milepost_contracts.ids import operation_id_of
@@ -25,6 +30,7 @@ from tests.orchestrator.stories import (
     cancelled,
     claimed,
     completed,
+    failed,
     progress,
     snapshot,
     started,
@@ -36,13 +42,10 @@ KEY = "Idempotency-Key"
 
 async def over_http(running: Running, command: Command, key: str) -> httpx.Response:
     document = command.model_dump(mode="json", exclude_none=True)
-    match command:
-        case StartOperation():
-            path = "/operations"
-        case CancelOperation():
-            path = f"/operations/{document.pop('operation_id')}/cancel"
-        case ResumeOperation():
-            path = f"/operations/{document.pop('operation_id')}/resume"
+    if isinstance(command, StartOperation):
+        path = "/operations"
+    else:
+        path = f"/operations/{document.pop('operation_id')}/{command_name(command)}"
     return await running.http.post(path, json=document, headers={KEY: key})
 
 
@@ -50,6 +53,12 @@ async def ended(running: Running) -> str:
     await running.keep_state()
     operation_id = await running.start()
     await running.happen(operation_id, claimed(), started(), progress(50), snapshot(), cancelled())
+    return operation_id
+
+
+async def stumbled(running: Running) -> str:
+    operation_id = await running.start()
+    await running.happen(operation_id, claimed(), started(), failed())
     return operation_id
 
 
@@ -76,8 +85,18 @@ CASES = [
     ("resume", {"operation_id": "LIVE"}, 409),
     ("resume", {"operation_id": "ENDED", "checkpoint_id": "cp-nowhere"}, 404),
     ("resume", {"operation_id": "ENDED", "options": {"stop_at_unit": 80}}, 201),
+    ("fork", {"operation_id": "op-nowhere", "changes": {"seconds": 2}}, 404),
+    ("fork", {"operation_id": "LIVE", "changes": {"seconds": 2}}, 409),
+    ("fork", {"operation_id": "ENDED", "changes": {"seconds": 2}}, 201),
+    ("fork", {"operation_id": "ENDED", "changes": {"seconds": 2}, "dry_run": True}, 200),
+    ("fork", {"operation_id": "ENDED", "changes": {"units": 7}}, 422),
+    ("fork", {"operation_id": "ENDED", "changes": {"units": "x"}}, 422),
+    ("fork", {"operation_id": "ENDED", "changes": {}}, 422),
+    ("fork", {"operation_id": "ENDED", "changes": {"seconds": 2}, "checkpoint_id": "cp-nowhere"}, 404),
+    ("retry", {"operation_id": "op-nowhere"}, 404),
+    ("retry", {"operation_id": "ENDED"}, 409),
+    ("retry", {"operation_id": "FAILED"}, 201),
 ]
-COMMANDS = {"start": StartOperation, "cancel": CancelOperation, "resume": ResumeOperation}
 
 
 async def test_http_and_bus_answer_the_same(running: Running) -> None:
@@ -88,6 +107,7 @@ async def test_http_and_bus_answer_the_same(running: Running) -> None:
         verdicts = []
         for way in ("http", "request", "stored"):
             operations = {"LIVE": live, "FINISHED": done, "ENDED": await ended(running)}
+            operations["FAILED"] = await stumbled(running)
             asked = fields.get("operation_id")
             command = COMMANDS[name].model_validate(
                 {**fields, **({"operation_id": operations.get(asked, asked)} if asked else {})}

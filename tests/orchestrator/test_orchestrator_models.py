@@ -9,7 +9,7 @@ from milepost_contracts.events import Claimed, Requested
 from milepost_contracts.failures import RejectionCode
 from milepost_contracts.verdicts import Accepted, Rejected
 from milepost_orchestrator.application.specs import ResolvedSpec
-from milepost_orchestrator.domain.decisions import Rejection
+from milepost_orchestrator.domain.rejections import Rejection
 
 from tests.orchestrator.stories import claimed, completed, requested, started
 from tests.orchestrator.workshop import Workshop, dataset

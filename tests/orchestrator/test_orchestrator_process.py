@@ -11,7 +11,7 @@ import pytest
 from milepost_contracts.commands import CancelOperation, StartOperation
 from milepost_infra.embedded.stack import EmbeddedStack
 from milepost_infra.endpoints import StackEndpoints
-from milepost_orchestrator.application.commands import Sender
+from milepost_orchestrator.application.answers import Sender
 from milepost_orchestrator.bootstrap import open_orchestrator
 from milepost_orchestrator.entrypoints.http_settings import HttpSettings
 from milepost_orchestrator.entrypoints.service import Service

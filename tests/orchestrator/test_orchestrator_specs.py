@@ -5,7 +5,7 @@ from milepost_contracts.failures import RejectionCode
 from milepost_contracts.kinds import KindDescription
 from milepost_orchestrator.application.json_schemas import problems_with, with_defaults
 from milepost_orchestrator.application.specs import ResolvedSpec
-from milepost_orchestrator.domain.decisions import Rejection
+from milepost_orchestrator.domain.rejections import Rejection
 
 from tests.orchestrator.workshop import Workshop, dataset
 

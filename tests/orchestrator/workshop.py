@@ -4,12 +4,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from milepost_contracts.artifacts import ArtifactReference
-from milepost_contracts.commands import CancelOperation, Command, ResumeOperation, StartOperation
+from milepost_contracts.commands import (
+    CancelOperation,
+    Command,
+    ForkOperation,
+    ResumeOperation,
+    RetryOperation,
+    StartOperation,
+)
 from milepost_contracts.datasets import Dataset
 from milepost_contracts.events import Event
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.messages import envelop_event
-from milepost_orchestrator.application.commands import Answer, CommandHandler, Sender
+from milepost_orchestrator.application.answers import Answer, Sender
+from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
@@ -41,6 +49,7 @@ COUNTER = KindDescription(
         "required": ["units"],
         "properties": {"units": {"type": "integer"}, "seconds": {"type": "number", "default": 0.5}},
     },
+    changeable={"seconds": ("seconds",)},
 )
 
 
@@ -133,6 +142,14 @@ class Workshop:
 
     async def resume(self, operation_id: str, command_id: str | None = None, **fields: object) -> Answer:
         command = ResumeOperation.model_validate({"operation_id": operation_id, **fields})
+        return await self.send(command, command_id)
+
+    async def fork(self, operation_id: str, command_id: str | None = None, **fields: object) -> Answer:
+        values = {"operation_id": operation_id, "changes": {"seconds": 2.0}, **fields}
+        return await self.send(ForkOperation.model_validate(values), command_id)
+
+    async def retry(self, operation_id: str, command_id: str | None = None, **fields: object) -> Answer:
+        command = RetryOperation.model_validate({"operation_id": operation_id, **fields})
         return await self.send(command, command_id)
 
     async def happen(self, operation_id: str, *events: Event) -> LogEntry:

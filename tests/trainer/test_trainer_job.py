@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
-from milepost_contracts.specs.training import TrainingSpec
+from milepost_contracts.specs.training import CHANGEABLE, TrainingSpec
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.errors import CheckpointDamagedError
+from milepost_runtime.fingerprints import compare_fingerprints
 from milepost_trainer.bars.task import BarsTask
 from milepost_trainer.engine.errors import DivergedError
 from milepost_trainer.task import BuiltTask
@@ -342,3 +343,41 @@ def test_the_kind_is_known_without_heavy_imports() -> None:
     assert TrainingSpec.model_validate(kind["example"]).task.parameters["model"]["family"] == "lstm"
     assert TrainingSpec.model_validate({"data": {"name": "x"}, **small_spec()}).epochs == 15
     TrainingKind().warm_up()
+
+
+FORKS: dict[str, dict[str, Any]] = {
+    "epochs": {"epochs": 20},
+    "optimizer.learning_rate": {"optimizer": {"learning_rate": 0.02}},
+    "optimizer.weight_decay": {"optimizer": {"weight_decay": 0.2}},
+    "early_stopping": {"early_stopping": {"patience": 2}},
+    "gradient_clip": {"gradient_clip": 0.01},
+    "scheduler.minimum": {"scheduler": {"name": "cosine", "minimum": 0.0005}},
+    "threads": {"threads": 2},
+}
+
+
+def test_every_changeable_field_exists() -> None:
+    """What a fork may change is a field of the spec, or one beneath it."""
+    fields = TrainingSpec.model_validate({"data": {"name": "x"}}).model_dump()
+    for path in CHANGEABLE:
+        top, _, rest = path.partition(".")
+        assert top in fields
+        assert not rest or rest in fields[top]
+
+
+@pytest.mark.parametrize("field", FORKS)
+def test_a_fork_goes_on_with_the_changed_setting(place: Workplace, field: str) -> None:
+    """Only the named entries differ; epochs before stay as they were, and those after it are other ones."""
+    before: dict[str, Any] = {"scheduler": {"name": "cosine"}} if field.startswith("scheduler") else {}
+    checkpoint = cut_at(place, 6, **before)
+    fork = place.job(**FORKS[field])
+    found = compare_fingerprints(checkpoint.fingerprint, fork.fingerprint)
+    assert [words.split()[0] for words in found.others] == [*CHANGEABLE[field]]
+    fork.restore_from_checkpoint(checkpoint)
+    assert fork.run(host_of(place.sink(), fork.total_units)) is True
+    plain, forked = run_to_end(place, **before)._trainer.history, fork._trainer.history
+    assert forked[:6] == plain[:6]
+    if field == "threads":
+        assert len(forked) == len(plain)  # the same sums in another order: other bits at most
+    else:
+        assert forked[6:] != plain[6:]

@@ -9,7 +9,7 @@ from milepost_contracts.ids import Token
 from milepost_contracts.model import ContractModel, JsonObject
 from milepost_contracts.specs.strategies import SmaCrossParameters
 
-__all__ = ["BacktestSpec", "SmaCrossParameters", "StrategySpec", "TermsSpec"]
+__all__ = ["CHANGEABLE", "BacktestSpec", "SmaCrossParameters", "StrategySpec", "TermsSpec"]
 
 
 Amount: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -69,3 +69,12 @@ class BacktestSpec(ContractModel):
     terms: TermsSpec = TermsSpec()
     tier: Literal["auto", "compiled", "wake", "python"] = "auto"
     """How the strategy is called; the result is the same. ``auto``: the fastest way that it offers."""
+
+
+CHANGEABLE: dict[str, tuple[str, ...]] = {
+    "commission_rate": ("commission_rate",),
+    **{f"terms.{name}": (name,) for name in TermsSpec.model_fields},
+}
+"""What a fork may change (see ``KindDescription``): what the account pays and may borrow from the next bar on. Not
+the strategy: its indicators hold what they saw with the old parameters. Not the bars and not the first cash: the
+equity so far rests on them."""

@@ -196,3 +196,21 @@ class TrainingSpec(ContractModel):
 
 def _default(model: type[ContractModel], field: str) -> Any:
     return model.model_fields[field].default
+
+
+_CHANGEABLE_FIELDS = (
+    "epochs",
+    "optimizer.learning_rate",
+    "optimizer.weight_decay",
+    *(f"scheduler.{name}" for name in SchedulerSpec.model_fields if name != "name"),
+    "early_stopping",
+    "gradient_clip",
+    "threads",
+    "device",
+)
+CHANGEABLE: dict[str, tuple[str, ...]] = {
+    field: (f"spec.{field.partition('.')[0]}",) for field in _CHANGEABLE_FIELDS
+}
+"""What a fork may change (see ``KindDescription``): how it is learned from the next step on. Not what shapes the
+saved state (the task, the optimizer's and the schedule's name, precision, averaging), nor what the place in an
+epoch is counted in (batch size, accumulation, unit, seed, data)."""

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.kinds import KindDescription
-from milepost_contracts.specs.backtest import BacktestSpec, SmaCrossParameters
+from milepost_contracts.specs.backtest import CHANGEABLE, BacktestSpec, SmaCrossParameters
 from milepost_runtime.worker.kind import Job, JobContext
 
 from milepost_backtester.strategies.registry import parameter_schemas
@@ -25,6 +25,7 @@ class BacktestKind:
             spec_schema=BacktestSpec.model_json_schema(),
             parts={"strategy": parameter_schemas()},
             dataset_fields=("data",),
+            changeable=CHANGEABLE,
             example={
                 "data": {"name": "aapl"},
                 "strategy": {

@@ -41,6 +41,8 @@ COMMANDS: tuple[CommandEntry, ...] = (
     CommandEntry(
         "resume", "resume", OPERATIONS, "Go on with a cancelled or failed operation from a checkpoint."
     ),
+    CommandEntry("fork", "fork", OPERATIONS, "Go on from a checkpoint with changed settings."),
+    CommandEntry("retry", "retry", OPERATIONS, "Do a failed operation again, from where it began itself."),
     CommandEntry("wait", "wait", OPERATIONS, "Wait until an operation has ended."),
     CommandEntry("results", "results", OPERATIONS, "Fetch the result files of a completed operation."),
     CommandEntry("ps", "ps", LOOKING, "List operations."),

@@ -1,13 +1,21 @@
 """Events in one line each, for people, and as JSON."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from milepost_contracts import events
+from milepost_contracts.lineage import Relation
 from milepost_runtime.event_log import ReadEntry, UnreadableEntry
 
 from milepost_cli.formatting import format_progress, format_rate, format_size, format_summary
 
 SUMMARY_ITEMS_SHOWN = 4
+RELATIONS = {
+    Relation.RESUME: "resumed from",
+    Relation.FORK: "forked from",
+    Relation.RETRY: "a retry of",
+}
+"""What an operation is to its parent."""
 
 
 def event_words(event: events.Event) -> str:
@@ -28,6 +36,15 @@ def environment_words(differences: Sequence[str]) -> str | None:
     if not differences:
         return None
     return f"accepted as different, so equality is not promised: {'; '.join(differences)}"
+
+
+def changes_words(changes: Sequence[Mapping[str, object]]) -> str | None:
+    """Return what a fork has otherwise than its parent; None when it has nothing."""
+    words = [
+        f"{change['field']} {json.dumps(change['before'])} -> {json.dumps(change['after'])}"
+        for change in changes
+    ]
+    return ", ".join(words) or None
 
 
 def _details(event: events.Event) -> str:
@@ -67,13 +84,16 @@ def _control_details(event: events.Requested | events.CancelRequested | events.R
         case events.Requested(kind=kind, name=name, parent_id=parent_id, origin=origin):
             words = kind if name is None else f"{kind} {name!r}"
             if parent_id is not None:
-                words += f", resumed from {parent_id}"
-            return f"{words} at {origin.unit:,}" if origin is not None else words
+                words += f", {RELATIONS[event.relation or Relation.RESUME]} {parent_id}"
+            words = f"{words} at {origin.unit:,}" if origin is not None else words
+            changed = changes_words([change.model_dump() for change in event.changes])
+            return f"{words}, changed: {changed}" if changed else words
         case events.CancelRequested(reason=reason, at_unit=at_unit):
             words = [f"at unit {at_unit:,}"] if at_unit is not None else []
             return ", ".join([*words, *([reason] if reason else [])])
         case events.Resumed(child_id=child_id, checkpoint_id=checkpoint_id):
-            return f"as {child_id}" + (f" from checkpoint {checkpoint_id}" if checkpoint_id else "")
+            how = "" if event.relation is Relation.RESUME else f"by a {event.relation.value} "
+            return f"{how}as {child_id}" + (f" from checkpoint {checkpoint_id}" if checkpoint_id else "")
 
 
 def _ending_details(event: events.Event) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from milepost_contracts import events
+from milepost_contracts.lineage import Relation
 from milepost_runtime.event_log import LogEntry
 
 from milepost_cli import reader
@@ -62,6 +63,10 @@ class OperationView:
     """The newest checkpoint of its own."""
     environment_differences: tuple[str, ...] = ()
     """What was accepted as other than when a checkpoint was saved: equality is not promised."""
+    relation: str | None = None
+    """What it is to its parent: resume, fork or retry."""
+    changes: tuple[Mapping[str, object], ...] = ()
+    """What a fork has otherwise than its parent."""
 
     @property
     def is_terminal(self) -> bool:
@@ -98,6 +103,7 @@ class OperationView:
         document["eta_seconds"] = self.eta_seconds
         document["failure"] = dict(self.failure) if self.failure else None
         document["results"] = [dict(item) for item in self.results]
+        document["changes"] = [dict(change) for change in self.changes]
         document["environment_differences"] = list(self.environment_differences)
         document["summary"] = dict(self.summary)
         return document
@@ -139,6 +145,8 @@ def view_of_document(document: Mapping[str, object]) -> OperationView:
         failure=reader.mapping(document, "failure") or None,
         results=tuple(reader.objects(document, "results")),
         environment_differences=_accepted(document),
+        relation=reader.text(document, "relation"),
+        changes=tuple(reader.objects(document, "changes")),
     )
     return replace(summary, summary=reader.mapping(document, "summary"))
 
@@ -200,8 +208,8 @@ def fold(view: OperationView, entry: LogEntry) -> OperationView:
             return _ended(view, entry)
         case events.Released() | events.AttemptLost():
             return replace(view, status="queued", worker_id=None, units_per_second=None)
-        case events.Resumed(child_id=child_id):
-            return replace(view, child_id=child_id)
+        case events.Resumed(child_id=child_id, relation=relation):
+            return view if relation is Relation.FORK else replace(view, child_id=child_id)
         case events.CheckpointRecorded() | events.CheckpointRefused():
             return view
 
@@ -217,11 +225,19 @@ def _requested(
         parent_id=event.parent_id,
         root_id=event.root_id,
         imported_from=imported_from,
+        relation=_relation(event),
+        changes=tuple(change.model_dump(mode="json") for change in event.changes),
         stop_at_unit=event.options.stop_at_unit,
         checkpoint_id=origin.checkpoint_id if origin else None,
         unit=origin.unit if origin else 0,
         requested_at=at,
     )
+
+
+def _relation(event: events.Requested) -> str | None:
+    if event.parent_id is None:
+        return None
+    return (event.relation or Relation.RESUME).value
 
 
 def _ended(view: OperationView, entry: LogEntry) -> OperationView:

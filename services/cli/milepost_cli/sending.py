@@ -2,15 +2,24 @@
 
 from pathlib import Path
 
-from milepost_contracts.commands import CancelOperation, Command
+from milepost_contracts.commands import CancelOperation, Command, command_name
 from milepost_contracts.verdicts import Accepted, Duplicate
 
 from milepost_cli.bus import open_bus
+from milepost_cli.event_words import changes_words
 from milepost_cli.live import choose_display
 from milepost_cli.location import locate
 from milepost_cli.operation_view import OperationView
 from milepost_cli.output import notes, people, print_json
 from milepost_cli.watching import ended_badly, resume_command, watch
+
+_DONE = {
+    "start": "started",
+    "cancel": "cancelling",
+    "resume": "resumed as",
+    "fork": "forked as",
+    "retry": "retried as",
+}
 
 
 async def send(
@@ -67,12 +76,17 @@ def _say_verdict(command: Command, verdict: Accepted | Duplicate, *, as_json: bo
 
 
 def _verdict_words(command: Command, verdict: Accepted | Duplicate) -> str:
-    done = {"start": "started", "cancel": "cancelling", "resume": "resumed as"}[command.TYPE.split(".")[2]]
+    done = _DONE[command_name(command)]
     if isinstance(verdict, Duplicate):
         return f"this command took effect before: {verdict.operation_id}"
     if verdict.dry_run:
         subject = "" if isinstance(command, CancelOperation) else f"; it would be {verdict.operation_id}"
-        return f"it would be accepted{subject}; nothing was done"
+        return f"it would be accepted{subject}{_changed(verdict)}; nothing was done"
     at = f" at {verdict.unit:,}" if verdict.unit is not None else ""
     origin = f" from checkpoint {verdict.checkpoint_id}{at}" if verdict.checkpoint_id else ""
-    return f"{done} {verdict.operation_id}{origin}"
+    return f"{done} {verdict.operation_id}{origin}{_changed(verdict)}"
+
+
+def _changed(verdict: Accepted) -> str:
+    words = changes_words([change.model_dump() for change in verdict.changes])
+    return f"; changed: {words}" if words else ""

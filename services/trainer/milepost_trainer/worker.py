@@ -5,7 +5,7 @@ from importlib import import_module
 
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.kinds import KindDescription
-from milepost_contracts.specs.training import TrainingSpec
+from milepost_contracts.specs.training import CHANGEABLE, TrainingSpec
 from milepost_runtime.worker.kind import Job, JobContext
 
 from milepost_trainer.write_pace import WriteSettings
@@ -27,6 +27,7 @@ class TrainingKind:
             spec_schema=TrainingSpec.model_json_schema(),
             parts={"task": {name: task.parameters.model_json_schema() for name, task in tasks.items()}},
             dataset_fields=("data",),
+            changeable=CHANGEABLE,
             example={
                 "data": {"name": "aapl"},
                 "task": {

@@ -30,6 +30,8 @@ class CounterSpec(ContractModel):
     does: Literal["raise", "abort", "native", "exit"] = "raise"
     seconds: float = 0.0
     once: str | None = None
+    salt: str = ""
+    """Goes into each unit; what a fork may change."""
 
 
 class CounterKind:
@@ -43,6 +45,7 @@ class CounterKind:
             kind=self.name,
             unit_name="step",
             spec_schema=CounterSpec.model_json_schema(),
+            changeable={"units": (), "salt": ("salt",)},
             example={"units": int(os.environ.get("MILEPOST_TEST_COUNTER_EXAMPLE", "100"))},
         )
 
@@ -73,6 +76,7 @@ class CounterJob:
         self.fingerprint = {
             "counter": os.environ.get("MILEPOST_TEST_COUNTER_VERSION", "1"),
             "environment.abacus": os.environ.get("MILEPOST_TEST_ABACUS_VERSION", "1"),
+            **({"salt": spec.salt} if spec.salt else {}),
         }
         self._spec = spec
         self._unit = 0
@@ -111,7 +115,7 @@ class CounterJob:
     def _step(self) -> None:
         if self._unit == self._spec.at:
             self._stumble()
-        self._value = hashlib.sha256(f"{self._value}{self._unit}".encode()).hexdigest()
+        self._value = _next_value(self._value, self._unit, self._spec.salt)
         self._unit += 1
 
     def _stumble(self) -> None:
@@ -133,9 +137,14 @@ class CounterJob:
                 ctypes.PyDLL(None).usleep(int(spec.seconds * 1_000_000))
 
 
-def expected_value(units: int) -> str:
-    """What an undisturbed count of ``units`` ends with."""
+def _next_value(value: str, unit: int, salt: str) -> str:
+    return hashlib.sha256(f"{value}{unit}{salt}".encode()).hexdigest()
+
+
+def expected_value(units: int, *, salted_from: int | None = None, salt: str = "") -> str:
+    """What an undisturbed count of ``units`` ends with, or one that was forked with a salt at a unit."""
     value = hashlib.sha256(b"start").hexdigest()
     for unit in range(units):
-        value = hashlib.sha256(f"{value}{unit}".encode()).hexdigest()
+        salted = salted_from is not None and unit >= salted_from
+        value = _next_value(value, unit, salt if salted else "")
     return value

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 
+from milepost_contracts.lineage import Relation
 from milepost_runtime.clock import SystemClock
 
 from milepost_cli import reader
 from milepost_cli.api import OrchestratorApi
 from milepost_cli.bus import open_bus
 from milepost_cli.errors import NotFoundError
-from milepost_cli.event_words import environment_words
+from milepost_cli.event_words import RELATIONS, changes_words, environment_words
 from milepost_cli.formatting import (
     flat_items,
     format_age,
@@ -111,8 +112,9 @@ def _facts(
         "attempt": str(view.attempt) if view.attempt else None,
         "worker": view.worker_id,
         "checkpoint": _checkpoint_words(view, checkpoint, now),
-        "resumed from": view.parent_id,
         "imported": f"from {view.imported_from}, for reading" if view.imported_from else None,
+        RELATIONS[Relation(view.relation or "resume")]: view.parent_id,
+        "changed": changes_words(view.changes),
         "environment": environment_words(view.environment_differences),
         "resumed as": view.child_id,
         "root": view.root_id if view.root_id != view.operation_id else None,

@@ -72,6 +72,9 @@ class OperationModel(Model):
     results: Mapped[Json]
     summary: Mapped[Json]
     imported_from: Mapped[str | None]
+    relation: Mapped[str | None]
+    changes: Mapped[Json]
+    priority: Mapped[int] = mapped_column(Integer)
     searched_name: Mapped[str] = mapped_column(
         Computed("lower(left(COALESCE(name, ''), 200))", persisted=True)
     )
@@ -146,6 +149,7 @@ class CheckpointModel(Model):
     fingerprint: Mapped[Json]
     summary: Mapped[Json]
     sequence: Mapped[int]
+    pinned: Mapped[bool]
 
 
 class ArtifactModel(Model):

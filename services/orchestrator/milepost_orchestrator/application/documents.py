@@ -33,6 +33,7 @@ JSON_COLUMNS = frozenset(
         "problems",
         "fingerprint",
         "environment_differences",
+        "changes",
         "data",
     }
 )
@@ -53,7 +54,9 @@ _SHORT = (
     "parent_id",
     "root_id",
     "child_id",
+    "relation",
     "checkpoint_id",
+    "priority",
     "reason",
     "stop_at_unit",
     "requested_by",
@@ -86,7 +89,7 @@ def rows_of(operation: Operation) -> OperationRows:
         attempts=[_decoded(attempt_row(facts.operation_id, each)) for each in facts.attempts.values()],
         checkpoints=[_decoded(checkpoint_row(facts, each)) for each in reversed(checkpoints)],
         artifacts=[_decoded(row) for each in checkpoints for row in artifact_rows(facts.operation_id, each)],
-        children=[facts.child_id] if facts.child_id is not None else [],
+        children=list(facts.children),
     )
 
 
@@ -105,6 +108,7 @@ def operation_detail(rows: OperationRows) -> Document:
         "spec": row["spec"],
         "inputs": row["inputs"],
         "options": row["options"],
+        "changes": row["changes"],
         "origin_checkpoint_id": row["origin_checkpoint_id"],
         "attempts": [_attempt_document(attempt) for attempt in rows.attempts],
         "checkpoints": checkpoint_documents(rows.checkpoints, rows.artifacts),

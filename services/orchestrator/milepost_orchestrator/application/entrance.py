@@ -9,7 +9,8 @@ from milepost_contracts.ids import TOKEN_PATTERN
 from milepost_contracts.messages import decode, problems_of
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from milepost_orchestrator.application.commands import Answer, CommandHandler, invalid_command
+from milepost_orchestrator.application.answers import Answer, invalid_command
+from milepost_orchestrator.application.commands import CommandHandler
 
 _TOKEN = re.compile(TOKEN_PATTERN)
 PROBLEMS_MAX = 50

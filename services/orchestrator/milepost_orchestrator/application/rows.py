@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from milepost_contracts.artifacts import ArtifactReference
-from milepost_contracts.events import Progress, Resumed
+from milepost_contracts.events import Progress, Requested, Resumed
+from milepost_contracts.lineage import Relation
 from milepost_contracts.messages import encode
 from milepost_contracts.model import ContractModel
 from milepost_runtime.event_log import LogEntry, ReadEntry, UnreadableEntry
@@ -65,6 +66,9 @@ class OperationRow(NamedTuple):
     results: str
     summary: str
     imported_from: str | None
+    relation: str | None
+    changes: str
+    priority: int
 
 
 class AttemptRow(NamedTuple):
@@ -110,6 +114,7 @@ class CheckpointRow(NamedTuple):
     fingerprint: str
     summary: str
     sequence: int
+    pinned: bool
 
 
 class ArtifactRow(NamedTuple):
@@ -167,13 +172,17 @@ class OperationConstants(NamedTuple):
     spec: str
     inputs: str
     options: str
+    changes: str
 
 
 def constants_of(facts: Facts) -> OperationConstants:
     """Return the JSON that never changes."""
     requested = facts.requested
     return OperationConstants(
-        json_text(requested.spec), _artifacts(requested.inputs), json_text(requested.options)
+        json_text(requested.spec),
+        _artifacts(requested.inputs),
+        json_text(requested.options),
+        json_text([change.model_dump(mode="json") for change in requested.changes]),
     )
 
 
@@ -216,6 +225,9 @@ def operation_row(operation: Operation, constants: OperationConstants | None = N
         results=_artifacts(operation.artifacts) if isinstance(operation, Completed) else "[]",
         summary=json_text(operation.summary) if isinstance(operation, Completed) else "{}",
         imported_from=_text(facts.imported_from),
+        relation=_relation(requested),
+        changes=constants.changes,
+        priority=facts.priority,
     )
 
 
@@ -263,6 +275,7 @@ def checkpoint_row(facts: Facts, checkpoint: Checkpoint) -> CheckpointRow:
         fingerprint=json_text(dict(checkpoint.fingerprint)),
         summary=json_text(checkpoint.summary),
         sequence=checkpoint.sequence,
+        pinned=checkpoint.pinned,
     )
 
 
@@ -360,6 +373,12 @@ def _storable(value: Any) -> Any:
             return [_storable(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - JSON of any shape
         case _:
             return value
+
+
+def _relation(requested: Requested) -> str | None:
+    if requested.relation is not None:
+        return requested.relation.value
+    return Relation.RESUME.value if requested.parent_id is not None else None
 
 
 def _reason(operation: Operation) -> str | None:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.datasets import Dataset, DatasetReference
+from milepost_contracts.events import Requested
 from milepost_contracts.failures import Problem, RejectionCode
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.messages import problems_of
 from milepost_contracts.model import ContractModel, JsonObject
+from milepost_contracts.specs import backtest, training
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_contracts.specs.strategies import STRATEGY_PARAMETERS
@@ -22,7 +24,8 @@ from milepost_orchestrator.application.grids import problems_of_grid
 from milepost_orchestrator.application.json_schemas import problems_with, with_defaults
 from milepost_orchestrator.application.model_pinning import ModelPinning, PinnedStrategy
 from milepost_orchestrator.application.ports import Datasets
-from milepost_orchestrator.domain.decisions import Rejection
+from milepost_orchestrator.domain.forking import Amended, amend, merged
+from milepost_orchestrator.domain.rejections import Rejection
 
 NAMED_MAX = 20
 
@@ -42,14 +45,20 @@ class _BuiltIn:
     spec: type[ContractModel]
     dataset_fields: tuple[str, ...]
     parts: Mapping[str, Mapping[str, type[ContractModel]]]
+    changeable: Mapping[str, tuple[str, ...]]
     varies: bool = False
     """Whether its parts' parameters stand for many combinations, by a grid."""
 
 
 BUILT_IN: Mapping[str, _BuiltIn] = {
-    "backtest": _BuiltIn(BacktestSpec, ("data",), {"strategy": STRATEGY_PARAMETERS}),
-    "sweep": _BuiltIn(SweepSpec, ("data",), {"strategy": STRATEGY_PARAMETERS}, varies=True),
-    "training": _BuiltIn(TrainingSpec, ("data",), {"task": {"bars": BarsTaskParameters}}),
+    "backtest": _BuiltIn(
+        BacktestSpec, ("data",), {"strategy": STRATEGY_PARAMETERS}, changeable=backtest.CHANGEABLE
+    ),
+    # A sweep compares its combinations: costs that change on the way would compare nothing.
+    "sweep": _BuiltIn(SweepSpec, ("data",), {"strategy": STRATEGY_PARAMETERS}, changeable={}, varies=True),
+    "training": _BuiltIn(
+        TrainingSpec, ("data",), {"task": {"bars": BarsTaskParameters}}, changeable=training.CHANGEABLE
+    ),
 }
 
 
@@ -61,8 +70,12 @@ class SpecResolver:
         self._datasets = datasets
         self._models = models
 
-    async def resolve(self, kind: str, spec: JsonObject) -> ResolvedSpec | Rejection:
+    async def resolve(
+        self, kind: str, spec: JsonObject, *, known: tuple[ArtifactReference, ...] = ()
+    ) -> ResolvedSpec | Rejection:
         """Return the resolved spec, or a rejection that names everything that is wrong with it.
+
+        ``known`` are the inputs of a request that it is made from: they need not be found again.
 
         Raises:
             BusUnavailableError, StoreUnavailableError, DatabaseUnavailableError: something cannot be looked up.
@@ -79,8 +92,10 @@ class SpecResolver:
             checked, part_problems = _check_parts(checked, built_in, announced)
         fields = built_in.dataset_fields if announced is None and built_in else ()
         fields = announced.dataset_fields if announced is not None else fields
-        checked, inputs, missing = await self._pin(checked, fields)
-        pinned = await self._models.pin(checked) if kind in ("backtest", "sweep") else PinnedStrategy(checked)
+        checked, inputs, missing = await self._pin(checked, fields, known)
+        # A fork's model was pinned by its parent: that the strategy stays as it is makes sure of it.
+        wanted = kind in ("backtest", "sweep") and not known
+        pinned = await self._models.pin(checked) if wanted else PinnedStrategy(checked)
         checked, inputs = pinned.spec, (*inputs, *pinned.inputs)
         problems = (*problems, *part_problems, *pinned.problems)
         if problems:
@@ -89,11 +104,34 @@ class SpecResolver:
             return await self._unknown_dataset(missing)
         return ResolvedSpec(checked, inputs)
 
+    async def amended(self, requested: Requested, changes: JsonObject) -> Amended | Rejection:
+        """Return a request's spec with a fork's changes, or a rejection that says which cannot be made.
+
+        Raises:
+            BusUnavailableError, StoreUnavailableError: a catalogue cannot be read.
+        """
+        changed = merged(requested.spec, changes)
+        # The old one is resolved too: what has a default since then is no change of this fork's.
+        before = await self.resolve(requested.kind, requested.spec, known=requested.inputs)
+        after = await self.resolve(requested.kind, changed, known=requested.inputs)
+        if isinstance(before, Rejection):
+            return before
+        if isinstance(after, Rejection):
+            return after
+        announced = await self._catalogue.describe(requested.kind)
+        built_in = BUILT_IN.get(requested.kind)
+        changeable: Mapping[str, tuple[str, ...]] = announced.changeable if announced else {}
+        if not changeable and built_in is not None:
+            changeable = built_in.changeable
+        inputs = {artifact.digest: artifact for artifact in (*requested.inputs, *after.inputs)}
+        return amend(before.spec, after.spec, tuple(inputs.values()), changeable, requested.kind)
+
     async def _pin(
-        self, spec: JsonObject, fields: tuple[str, ...]
+        self, spec: JsonObject, fields: tuple[str, ...], known: tuple[ArtifactReference, ...]
     ) -> tuple[JsonObject, tuple[ArtifactReference, ...], tuple[Problem, ...]]:
         """Set the digest of every dataset; what is not a reference at all is left to the spec's own check."""
         inputs: dict[str, ArtifactReference] = {}
+        by_digest = {artifact.digest: artifact for artifact in known}
         missing: list[Problem] = []
         for field in fields:
             given = spec.get(field)
@@ -101,17 +139,25 @@ class SpecResolver:
             pinned: list[JsonValue] = []
             for number, one in enumerate(given if isinstance(given, list) else [given]):
                 path = f"spec.{field}.{number}" if many else f"spec.{field}"
-                pinned.append(await self._pin_one(one, path, inputs, missing))
+                pinned.append(await self._pin_one(one, path, inputs, missing, by_digest))
             if given is not None:
                 spec = {**spec, field: pinned if many else pinned[0]}
         return spec, tuple(inputs.values()), tuple(missing)
 
     async def _pin_one(
-        self, given: JsonValue, path: str, inputs: dict[str, ArtifactReference], missing: list[Problem]
+        self,
+        given: JsonValue,
+        path: str,
+        inputs: dict[str, ArtifactReference],
+        missing: list[Problem],
+        known: Mapping[str, ArtifactReference],
     ) -> JsonValue:
         try:
             reference = DatasetReference.model_validate(given)
         except ValidationError:
+            return given
+        if reference.digest is not None and reference.digest in known:
+            inputs[reference.digest] = known[reference.digest]
             return given
         dataset = await asyncio.to_thread(self._find, reference)
         if dataset is None:

@@ -12,6 +12,7 @@ from typing import TypeAlias, assert_never
 from milepost_contracts import events
 from milepost_contracts.events import Event, Side
 from milepost_contracts.failures import Failure, FailureCode
+from milepost_contracts.lineage import Relation
 
 from milepost_orchestrator.domain.operation import (
     Attempt,
@@ -78,10 +79,7 @@ def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
         case events.CancelRequested():
             return _cancel_requested(state, event)
         case events.Resumed():
-            return replace(
-                state,
-                facts=replace(state.facts, child_id=event.child_id, child_checkpoint_id=event.checkpoint_id),
-            )
+            return replace(state, facts=_resumed(state.facts, event))
         case events.CheckpointRecorded() | events.CheckpointRefused():
             return replace(state, facts=_settle(state.facts, event, entry.time))
         case (
@@ -141,6 +139,14 @@ def _position(facts: Facts, entry: Recorded) -> Facts:
     if entry.causation_id is not None and isinstance(entry.event, events.CancelRequested | events.Resumed):
         commands = {**commands, entry.causation_id: entry.event_id}
     return replace(facts, sequence=entry.sequence, control_sequence=entry.sequence, commands=commands)
+
+
+def _resumed(facts: Facts, event: events.Resumed) -> Facts:
+    """A fork is one more child; only a resume or a retry goes on in the parent's place."""
+    facts = replace(facts, children=(*facts.children, event.child_id))
+    if event.relation is Relation.FORK:
+        return facts
+    return replace(facts, child_id=event.child_id, child_checkpoint_id=event.checkpoint_id)
 
 
 def _cancel_requested(state: Operation, event: events.CancelRequested) -> Operation:

@@ -63,6 +63,8 @@ class Checkpoint:
     message: str | None = None
     """Why it was refused."""
     problems: tuple[Problem, ...] = ()
+    pinned: bool = False
+    """Never removed by a cleanup."""
 
     @property
     def size_bytes(self) -> int:
@@ -120,10 +122,14 @@ class Facts:
     commands: Mapping[str, str] = field(default_factory=dict[str, str])
     """Accepted commands: the id of the event that each one led to, by the command's id."""
     child_id: str | None = None
-    """The operation that the last accepted resume made, or is about to make."""
+    """The operation that the last accepted resume or retry made, or is about to make."""
     child_checkpoint_id: str | None = None
     imported_from: str | None = None
     """The history file that it came from: it is here for reading, and nothing is ever done about it."""
+    priority: int = 0
+    """Of queued operations of a kind the ones with more are dispatched first."""
+    children: tuple[str, ...] = ()
+    """Every operation that was made from this one, forks included, oldest first."""
 
     @property
     def origin(self) -> CheckpointOrigin | None:

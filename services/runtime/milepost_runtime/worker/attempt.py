@@ -172,7 +172,7 @@ class Attempt:
             scratch_directory=str(self._directories.scratch),
             spool_directory=str(self._directories.spool),
             results_directory=str(self._directories.results),
-            checkpoint=_restored_message(restored),
+            checkpoint=_restored_message(restored, claimed.request),
             policy=options.checkpoint or self._settings.checkpoint or self._ports.default_policy,
             pace_units_per_second=options.pace_units_per_second,
             stop=self._stop,
@@ -277,13 +277,16 @@ def _earlier_stop(old: Stop | None, new: Stop) -> Stop:
     return old
 
 
-def _restored_message(restored: RestorePoint | None) -> RestoredCheckpoint | None:
+def _restored_message(restored: RestorePoint | None, request: Requested) -> RestoredCheckpoint | None:
     if restored is None:
         return None
-    loaded = restored.loaded
+    loaded, origin = restored.loaded, request.origin
+    # A fork differs from its origin only; its own checkpoints hold what it has changed.
+    is_origin = origin is not None and origin.checkpoint_id == restored.checkpoint_id
     return RestoredCheckpoint(
         unit=loaded.unit,
         directory=str(loaded.directory),
         artifacts=loaded.artifacts,
         fingerprint=dict(loaded.fingerprint),
+        changed_entries=request.changed_entries if is_origin else (),
     )

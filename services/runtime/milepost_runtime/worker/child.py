@@ -136,8 +136,16 @@ class Child:
         differences: tuple[str, ...] = ()
         if checkpoint is not None:
             differences = accepted_differences(
-                checkpoint.fingerprint, job.fingerprint, accept_environment=run.accept_environment
+                checkpoint.fingerprint,
+                job.fingerprint,
+                accept_environment=run.accept_environment,
+                changed_entries=checkpoint.changed_entries,
             )
+            if checkpoint.unit > job.total_units:  # a fork made it shorter than what it goes on from
+                raise InvalidInputError(
+                    f"the checkpoint is of {job.unit_name} {checkpoint.unit}, beyond the last one "
+                    f"({job.total_units}); fork from an earlier checkpoint"
+                )
             job.restore_from_checkpoint(
                 LoadedCheckpoint(
                     unit=checkpoint.unit,

@@ -24,6 +24,8 @@ class RestoredCheckpoint(ContractModel):
     directory: str
     artifacts: tuple[ArtifactReference, ...]
     fingerprint: dict[str, str]
+    changed_entries: tuple[str, ...] = ()
+    """Of the fingerprint: those that a fork has changed since."""
 
 
 class Stop(ContractModel):
