@@ -1,16 +1,22 @@
 """Statistics against their formulas, on curves where they can be worked out by hand."""
 
+import json
 import statistics as standard
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import sqrt
 from pathlib import Path
 
 import numpy as np
 import pytest
-from milepost_backtester.engine.backtesting_engine import EquityCurve
+from milepost_backtester.engine.backtesting_engine import BacktestingEngine, EquityCurve
+from milepost_backtester.engine.orders import Conditions
 from milepost_backtester.engine.records import Fill, RoundTrip
+from milepost_backtester.engine.terms import Terms
+from milepost_backtester.results import Run, write_results
 from milepost_backtester.statistics import Statistics, compute_statistics, monthly_returns
 from milepost_runtime.digests import canonical_json
+
+from tests.backtester.backtest_doubles import Script, bars_of
 
 pytestmark = pytest.mark.unit
 
@@ -211,3 +217,25 @@ def test_every_figure_is_documented() -> None:
     """The page about backtesting has a row for each figure."""
     page = (Path(__file__).parents[2] / "docs" / "backtesting.md").read_text()
     assert [name for name in Statistics.__slots__ if f"| `{name}` |" not in page] == ["undefined"]
+
+
+def test_what_happens_beside_fills_is_in_the_results(tmp_path: Path) -> None:
+    """Borrow cost, refused and expired orders and margin calls of a run stand in its files, by their formulas."""
+    year = 365.25 * DAY
+    rows = [(100.0, 101.0, 99.0, 100.0)] * 4 + [(160.0, 161.0, 159.0, 160.0)] * 2
+    actions = {
+        0: lambda broker: (broker.order(-15), broker.order(1, Conditions(limit=50, day=True))),
+        1: lambda broker: broker.order(-10),
+    }
+    bars = replace(bars_of(*rows), timestamp=np.arange(6) * DAY)
+    terms = Terms(leverage_max=2, maintenance_margin=0.4, borrow_rate=0.1)
+    engine = BacktestingEngine(bars, Script(actions), initial_cash=1000.0, terms=terms)
+    engine.advance()
+    write_results(engine, Run("script", "hand", bars, {}, 1000.0), tmp_path)
+    found = json.loads((tmp_path / "statistics.json").read_text())
+    shorts = [-15 * 100.0] * 3 + [-15 * 160.0]
+    assert found["borrow_cost"] == pytest.approx(sum(-value * 0.1 * DAY / year for value in shorts))
+    assert (found["orders_refused"], found["orders_expired"], found["margin_calls"]) == (1, 1, 1)
+    assert found["fills"] == 2
+    page = (tmp_path / "report.html").read_text()
+    assert all(words in page for words in ("Borrow cost", "Orders refused", "Orders expired", "Margin calls"))

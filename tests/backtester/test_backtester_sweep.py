@@ -109,6 +109,7 @@ def test_every_combination_equals_a_backtest(make: Callable[..., Any], tier: Any
             initial_cash=cash,
             orders_waiting=len(alone.waiting),
             closes=bars.close,
+            outcome=alone.outcome,
         )
         assert expected.fills > 0
         assert in_words(engine.combinations.statistics(row)) == in_words(asdict(expected))

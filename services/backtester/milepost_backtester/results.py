@@ -73,6 +73,7 @@ def write_results(engine: BacktestingEngine, run: Run, directory: Path) -> Stati
         initial_cash=run.initial_cash,
         orders_waiting=len(engine.waiting),
         closes=closes,
+        outcome=engine.outcome,
     )
     (directory / "statistics.json").write_bytes(canonical_json(asdict(statistics)))
     instrument = Instrument(run.instrument, closes, _fill_marks(logs.fills), _trade_marks(logs.trades))

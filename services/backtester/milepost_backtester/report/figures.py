@@ -84,10 +84,14 @@ GROUPS: tuple[tuple[str, tuple[_Entry, ...]], ...] = (
         (
             ("fills", "Fills", whole, "executed orders"),
             ("fees", "Fees", money, "commission of all fills"),
+            ("borrow_cost", "Borrow cost", money, "what shorts paid for being borrowed"),
             ("turnover", "Turnover", ratio, "traded value / mean equity"),
             ("annual_turnover", "Turnover a year", ratio, "turnover / years"),
             ("open_position", "Open position", decimal, "units held at the end"),
             ("orders_waiting", "Orders waiting", whole, "not filled at the end"),
+            ("orders_refused", "Orders refused", whole, "would have exceeded the leverage"),
+            ("orders_expired", "Orders expired", whole, "day orders not filled in their day"),
+            ("margin_calls", "Margin calls", whole, "everything closed for want of equity"),
         ),
     ),
     (

@@ -1,15 +1,20 @@
 """From the logs of a run to its figures."""
 
+from dataclasses import asdict
+
 import numpy as np
 
 from milepost_backtester.engine.backtesting_engine import EquityCurve
 from milepost_backtester.engine.bars import Floats
+from milepost_backtester.engine.book import Outcome
 from milepost_backtester.statistics.benchmark import benchmark_figures
 from milepost_backtester.statistics.drawdowns import find_drawdowns
 from milepost_backtester.statistics.figures import Statistics, statistics_of
 from milepost_backtester.statistics.market import Market, market_of
 from milepost_backtester.statistics.returns import growth_figures, risk_figures, simple_returns
 from milepost_backtester.statistics.trades import Fills, Trades, cost_figures, trade_figures
+
+NOTHING_ELSE = Outcome(0, 0, 0, 0.0)
 
 
 def compute_statistics(
@@ -21,11 +26,12 @@ def compute_statistics(
     orders_waiting: int = 0,
     closes: Floats | None = None,
     market: Market | None = None,
+    outcome: Outcome = NOTHING_ELSE,
 ) -> Statistics:
     """Return the figures of a run; the curve must hold at least one bar.
 
     ``closes`` of the same bars, (bars,) or (symbols, bars), are what the run is compared with; ``market`` stands
-    for them and the bars' times where it was made before.
+    for them and the bars' times where it was made before. ``outcome``: what happened beside fills.
     """
     equity = curve.equity
     market = market or market_of(curve.timestamp, closes)
@@ -47,5 +53,6 @@ def compute_statistics(
             **benchmark_figures(float(equity[-1]) / initial_cash - 1, returns, market),
             "open_position": float(curve.position[-1]),
             "orders_waiting": orders_waiting,
+            **asdict(outcome),
         }
     )

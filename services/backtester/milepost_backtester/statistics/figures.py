@@ -95,6 +95,9 @@ class Statistics:
 
     fees: float
     """Commission of all fills."""
+    borrow_cost: float
+    """What shorts paid, over all bars with one: ``-quantity * close * borrow_rate * years since the bar before``,
+    at each close and for each symbol."""
     turnover: float | None
     """Traded value, ``sum(|quantity| * price)`` over the fills, over the mean equity."""
     annual_turnover: float | None
@@ -122,6 +125,13 @@ class Statistics:
     """Units held at the end, marked at the last close."""
     orders_waiting: int
     """Orders that had not filled at the end."""
+    orders_refused: int
+    """Orders that came to fill and did not, because ``exposure / equity`` would have been more than
+    ``leverage_max`` (the only reason there is: others are refused when they are given, and end the run)."""
+    orders_expired: int
+    """Day orders that did not fill on the day (UTC) of the first bar that they could fill in."""
+    margin_calls: int
+    """How often everything was closed because ``equity < maintenance_margin * exposure`` at a close."""
 
     undefined: Mapping[str, str]
     """Why a figure is None, by its name."""

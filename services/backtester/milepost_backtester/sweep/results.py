@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import fsum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.sweep import SweepSpec
@@ -13,9 +15,11 @@ from milepost_runtime.worker.kind import JobResult
 
 from milepost_backtester.engine.backtesting_engine import EquityCurve
 from milepost_backtester.engine.bars import Bars
+from milepost_backtester.engine.book import Outcome
 from milepost_backtester.parquet import MEDIA_TYPE, write_table
 from milepost_backtester.statistics import Statistics, compute_statistics
 from milepost_backtester.sweep.engine import SweepEngine
+from milepost_backtester.sweep.figures import FigureTable
 from milepost_backtester.sweep.plan import Plan
 from milepost_backtester.sweep.tables import combination_table, fold_table
 from milepost_backtester.tables import (
@@ -116,7 +120,19 @@ def forward_statistics(engine: SweepEngine, sweep: Sweep) -> Statistics:
         logs.trades,
         initial_cash=sweep.spec.initial_cash,
         closes=sweep.bars.close[engine.forward.bars],
+        outcome=_forward_outcome(engine.forward.figures),
     )
+
+
+def _forward_outcome(folds: FigureTable) -> Outcome:
+    """Return what happened beside fills in all test windows; a window without an account had nothing."""
+
+    def total(name: str) -> float:
+        values = folds.figure(name, 0, len(folds))
+        return fsum(values[~np.isnan(values)].tolist())
+
+    counts = (int(total(name)) for name in ("orders_refused", "orders_expired", "margin_calls"))
+    return Outcome(*counts, total("borrow_cost"))
 
 
 def _write_forward(engine: SweepEngine, sweep: Sweep, names: list[str], directory: Path) -> Statistics:

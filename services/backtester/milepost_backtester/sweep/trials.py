@@ -130,6 +130,7 @@ class Trials:
             initial_cash=cash,
             orders_waiting=len(engine.waiting),
             market=market,
+            outcome=engine.outcome,
         )
 
     def _engine(self, window: Bars, parameters: Parameters, cash: float) -> BacktestingEngine:
