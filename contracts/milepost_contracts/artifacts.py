@@ -7,12 +7,13 @@ from pydantic import Field, StringConstraints
 from milepost_contracts.model import ContractModel
 
 Digest: TypeAlias = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+ArtifactName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
 class ArtifactReference(ContractModel):
     """Where bytes are and what they must be: the digest is both the address and the proof."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    name: ArtifactName
     """File name within its checkpoint, result or dataset; it never holds a path separator."""
     digest: Digest
     """``sha256:`` and 64 hexadecimal digits."""

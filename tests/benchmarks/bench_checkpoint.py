@@ -128,10 +128,9 @@ def spool_rows(size_mib: int) -> list[Row]:
 
         def staged() -> None:
             data = CheckpointData(unit=1, state={"unit": 1}, files={"state.bin": BytesWriter(content)})
-            checkpoint = spool.stage(
-                "op-bench", "000001", data, reason=CheckpointReason.PERIODIC, total_units=10
+            spool.discard(
+                spool.stage("op-bench", "000001", data, reason=CheckpointReason.PERIODIC, total_units=10)
             )
-            spool.discard(checkpoint.directory)
 
         return [
             (f"spool of {size_mib} MiB: plain write and fsync", median_seconds(plain) * 1e3, "ms"),

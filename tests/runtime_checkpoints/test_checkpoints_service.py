@@ -116,7 +116,9 @@ def test_damaged_checkpoint_does_not_go_on_record(service, store, spool):
 
 def test_spool_that_changed_is_not_uploaded_as_it_was(service, spool):
     """A staged file that changed or vanished before the upload is named, not silently taken."""
-    staged = spool.stage("op-1", "a", data_at(10), reason=CheckpointReason.MANUAL, total_units=100)
+    staged = spool.load(
+        spool.stage("op-1", "a", data_at(10), reason=CheckpointReason.MANUAL, total_units=100)
+    )
     (staged.directory / "state.json").write_bytes(b"{}")
     (staged.directory / "trades.parquet").unlink()
     with pytest.raises(CheckpointDamagedError) as caught:

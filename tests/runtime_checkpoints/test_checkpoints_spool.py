@@ -1,10 +1,14 @@
 """The spool: staged checkpoints are whole or absent."""
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
+import xxhash
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
+from milepost_runtime.checkpoints.checksums import FileChecksum
 from milepost_runtime.checkpoints.data import CheckpointData, FileWriter
 from milepost_runtime.checkpoints.spool import INDEX_FILE, Spool
 from milepost_runtime.digests import FileDigest, digest_of_bytes
@@ -26,8 +30,12 @@ def spool(tmp_path):
     return Spool(tmp_path / "spool")
 
 
-def stage(spool, unit=10, name="000001", data=None):
+def stage_only(spool, unit=10, name="000001", data=None):
     return spool.stage("op-1", name, data or data_at(unit), reason=CheckpointReason.PERIODIC, total_units=100)
+
+
+def stage(spool, unit=10, name="000001", data=None):
+    return spool.load(stage_only(spool, unit, name, data))
 
 
 def everything(spool, tmp_path):
@@ -154,17 +162,52 @@ def test_damaged_index(spool, index):
         spool.load(staged.directory)
 
 
+@dataclass
 class Measuring(FileWriter):
     """Says itself what it wrote."""
 
+    said: Any
+
     def write(self, path):
         path.write_bytes(b"abc")
-        return FileDigest("sha256:" + "0" * 64, 3)
+        return self.said
 
 
-def test_a_writer_that_measured_is_believed_and_checked_on_load(spool):
-    """The file is not read again while staging; a digest that is not the file's is found when it is loaded."""
-    staged = stage(spool, data=CheckpointData(unit=1, state={}, files={"a.bin": Measuring()}))
-    assert staged.files[1].digest == "sha256:" + "0" * 64
+RIGHT = [
+    FileDigest(digest_of_bytes(b"abc"), 3),
+    FileChecksum(f"xxh3:{xxhash.xxh3_128_hexdigest(b'abc')}", 3),
+]
+WRONG = [
+    FileDigest("sha256:" + "0" * 64, 3),
+    FileChecksum("xxh3:" + "0" * 32, 3),
+    FileChecksum(RIGHT[1].checksum, 4),
+    FileDigest(RIGHT[0].digest, 2),
+]
+
+
+def staged_with(spool, said):
+    return stage_only(spool, data=CheckpointData(unit=1, state={}, files={"a.bin": Measuring(said)}))
+
+
+@pytest.mark.parametrize("said", RIGHT)
+def test_digest_or_checksum_of_a_writer_is_enough(spool, said):
+    """With either the artifact is named by its digest, which is computed when the checkpoint is loaded."""
+    staged = spool.load(staged_with(spool, said))
+    assert (staged.files[1].digest, staged.files[1].size_bytes) == (digest_of_bytes(b"abc"), 3)
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_a_writer_that_measured_is_believed_and_checked_on_load(spool, said):
+    """The file is not read again while staging; what is not the file's is found when it is loaded."""
     with pytest.raises(CheckpointDamagedError, match=r"a\.bin"):
-        spool.load(staged.directory)
+        spool.load(staged_with(spool, said))
+
+
+@pytest.mark.parametrize("said", RIGHT)
+@pytest.mark.parametrize("damaged", [b"ab", b"abcd", b"", b"abb", b"\x00bc", b"abc\x00"])
+def test_damage_is_found_by_either(spool, said, damaged):
+    """A file that is torn, longer or flipped is refused by its name, whatever its writer said of it."""
+    directory = staged_with(spool, said)
+    (directory / "a.bin").write_bytes(damaged)
+    with pytest.raises(CheckpointDamagedError, match=r"a\.bin"):
+        spool.load(directory)

@@ -73,7 +73,7 @@ class SpoolSink:
 
     def _write(self, data: CheckpointData, reason: CheckpointReason) -> None:
         name = f"{len(self.checkpoints) + 1:06d}"
-        staged = self._spool.stage("op-test", name, data, reason=reason, total_units=10**9)
+        staged = self._spool.load(self._spool.stage("op-test", name, data, reason=reason, total_units=10**9))
         restored = self._directory / f"restored-{name}"
         restored.mkdir()
         for reference in staged.files:

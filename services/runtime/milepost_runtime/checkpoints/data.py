@@ -9,6 +9,7 @@ from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
 from milepost_contracts.model import JsonObject
 
+from milepost_runtime.checkpoints.checksums import FileChecksum
 from milepost_runtime.digests import FileDigest
 
 STATE_FILE = "state.json"
@@ -36,10 +37,11 @@ class FileWriter:
 
     media_type: str = "application/octet-stream"
 
-    def write(self, path: Path) -> FileDigest | None:
-        """Write the bytes to ``path``.
+    def write(self, path: Path) -> FileDigest | FileChecksum | None:
+        """Write the bytes to ``path``; the spool makes them durable.
 
-        Returns what was written when the writer has computed it on the way, so that nobody reads the file again.
+        Returns what was written when the writer has computed it on the way, so that nobody reads the file again:
+        a checksum is enough.
         """
         raise NotImplementedError
 
@@ -71,7 +73,7 @@ class LoadedCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class StagedCheckpoint:
-    """A checkpoint that lies complete and durable in the local spool."""
+    """A checkpoint that lies complete and durable in the local spool, every file verified."""
 
     directory: Path
     unit: int

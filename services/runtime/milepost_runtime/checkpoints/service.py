@@ -93,7 +93,9 @@ class CheckpointService:
             CheckpointDamagedError: a kept artifact is not in the store any more.
             StoreUnavailableError, StoreAccessError: the store's refusal.
         """
-        staged = self._spool.stage(operation_id, checkpoint_id, data, reason=reason, total_units=total_units)
+        staged = self._spool.load(
+            self._spool.stage(operation_id, checkpoint_id, data, reason=reason, total_units=total_units)
+        )
         manifest = Manifest(
             operation_id=operation_id,
             checkpoint_id=checkpoint_id,

@@ -2,32 +2,33 @@
 
 States of a staged checkpoint: absent -> being written (a hidden directory) -> complete (renamed) -> discarded
 (renamed away, then removed). Authority: only the rename makes it exist; before it every file, the index and the
-directory are fsynced. Failures: a kill at any moment leaves either nothing under the name or the whole checkpoint,
-plus a hidden directory that ``remove_torn`` clears when the next process starts.
+directory are fsynced, all in one go: the first fsync then carries the names and sizes of all others. Failures: a
+kill at any moment leaves either nothing under the name or the whole checkpoint, plus a hidden directory that
+``remove_torn`` clears when the next process starts.
 
 Layout: ``<root>/<operation id>/<checkpoint name>/`` with ``state.json``, the files, and the index
-``checkpoint.json`` that lists digests and sizes.
+``checkpoint.json`` that lists sizes, and the digest or checksum that each file is verified with.
 """
 
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from milepost_contracts.artifacts import ArtifactReference
+from milepost_contracts.artifacts import ArtifactName, ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
 from milepost_contracts.failures import Problem
 from milepost_contracts.ids import TOKEN_PATTERN
 from milepost_contracts.model import ContractModel, JsonObject, Unit
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from milepost_runtime.checkpoints.checksums import Proof, measure_both, proof_of
 from milepost_runtime.checkpoints.data import STATE_FILE, CheckpointData, FileWriter, StagedCheckpoint
 from milepost_runtime.clock import random_id
-from milepost_runtime.digests import canonical_json, measure_file
-from milepost_runtime.errors import ArtifactDamagedError, CheckpointDamagedError, CheckpointNotFoundError
-from milepost_runtime.store import transfer
-from milepost_runtime.store.durable import fsync_directory, fsync_file, make_directory, write_durably
+from milepost_runtime.digests import FileDigest, canonical_json, digest_of_bytes, measure_file
+from milepost_runtime.errors import CheckpointDamagedError, CheckpointNotFoundError
+from milepost_runtime.store.durable import fsync_directory, fsync_file, make_directory
 
 INDEX_FILE = "checkpoint.json"
 _TORN = "."
@@ -35,12 +36,19 @@ _TORN = "."
 _TOKEN = re.compile(TOKEN_PATTERN)
 
 
+class _SpooledFile(ContractModel):
+    name: ArtifactName
+    proof: Proof
+    size_bytes: Annotated[int, Field(ge=0)]
+    media_type: str
+
+
 class _Index(ContractModel):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     unit: Unit
     total_units: Unit
     reason: CheckpointReason
-    files: tuple[ArtifactReference, ...]
+    files: tuple[_SpooledFile, ...]
     kept: tuple[ArtifactReference, ...]
     fingerprint: dict[str, str]
     summary: JsonObject
@@ -60,8 +68,8 @@ class Spool:
         *,
         reason: CheckpointReason,
         total_units: int,
-    ) -> StagedCheckpoint:
-        """Write a checkpoint; when this returns it survives a kill and a power cut.
+    ) -> Path:
+        """Write a checkpoint and return its directory; when this returns it survives a kill and a power cut.
 
         A complete one of the same name is replaced.
 
@@ -76,7 +84,7 @@ class Spool:
         torn = parent / f"{_TORN}{random_id(checkpoint_name)}"
         try:
             torn.mkdir()
-            staged = _write(torn, final, data, reason, total_units)
+            _write(torn, data, reason, total_units)
             self.discard(final)
             torn.rename(final)
         except BaseException:
@@ -85,20 +93,36 @@ class Spool:
         fsync_directory(parent)
         for writer in data.files.values():
             writer.staged()
-        return staged
+        return final
 
     def load(self, directory: Path) -> StagedCheckpoint:
-        """Return a staged checkpoint, every file verified.
+        """Return a staged checkpoint, every file verified and its digest computed in one pass.
 
         Raises:
             CheckpointNotFoundError: nothing is staged there.
             CheckpointDamagedError: the index or files are damaged; every one is named.
         """
         index = _read_index(directory)
-        problems = [problem for file in index.files for problem in _problems_of(directory, file)]
+        files: list[ArtifactReference] = []
+        problems: list[Problem] = []
+        for file in index.files:
+            found = _verified(directory, file)
+            if isinstance(found, Problem):
+                problems.append(found)
+            else:
+                files.append(found)
         if problems:
             raise CheckpointDamagedError(problems=problems)
-        return _staged(directory, index)
+        return StagedCheckpoint(
+            directory=directory,
+            unit=index.unit,
+            total_units=index.total_units,
+            reason=index.reason,
+            files=tuple(files),
+            kept=index.kept,
+            fingerprint=index.fingerprint,
+            summary=index.summary,
+        )
 
     def directory(self, operation_id: str, checkpoint_name: str) -> Path:
         """Return where the checkpoint of that name is, or would be."""
@@ -131,9 +155,7 @@ class Spool:
         return len(torn)
 
 
-def _write(
-    torn: Path, final: Path, data: CheckpointData, reason: CheckpointReason, total_units: int
-) -> StagedCheckpoint:
+def _write(torn: Path, data: CheckpointData, reason: CheckpointReason, total_units: int) -> None:
     index = _Index(
         unit=data.unit,
         total_units=total_units,
@@ -143,22 +165,19 @@ def _write(
         fingerprint=dict(data.fingerprint),
         summary=data.summary,
     )
-    # fsyncs the directory as well, and with it the names of the files.
-    write_durably(torn / INDEX_FILE, canonical_json(index.model_dump(mode="json")))
-    return _staged(final, index)
+    (torn / INDEX_FILE).write_bytes(canonical_json(index.model_dump(mode="json")))
+    for file in (*index.files, INDEX_FILE):
+        fsync_file(torn / (file if isinstance(file, str) else file.name))
+    fsync_directory(torn)
 
 
-def _write_files(torn: Path, data: CheckpointData) -> Iterator[ArtifactReference]:
+def _write_files(torn: Path, data: CheckpointData) -> Iterator[_SpooledFile]:
     files: dict[str, FileWriter] = {STATE_FILE: _StateWriter(data.state), **data.files}
     for name, writer in files.items():
-        path = torn / name
-        measured = writer.write(path)
-        fsync_file(path)
-        if measured is None:
-            measured = measure_file(path)
-        yield ArtifactReference(
+        measured = writer.write(torn / name) or measure_file(torn / name)
+        yield _SpooledFile(
             name=name,
-            digest=measured.digest,
+            proof=proof_of(measured),
             size_bytes=measured.size_bytes,
             media_type=writer.media_type,
         )
@@ -170,8 +189,10 @@ class _StateWriter(FileWriter):
     def __init__(self, state: JsonObject) -> None:
         self._state = state
 
-    def write(self, path: Path) -> None:
-        path.write_bytes(canonical_json(self._state))
+    def write(self, path: Path) -> FileDigest:
+        content = canonical_json(self._state)
+        path.write_bytes(content)
+        return FileDigest(digest_of_bytes(content), len(content))
 
 
 def _read_index(directory: Path) -> _Index:
@@ -184,25 +205,21 @@ def _read_index(directory: Path) -> _Index:
         raise CheckpointDamagedError(problems=[damage]) from error
 
 
-def _problems_of(directory: Path, file: ArtifactReference) -> Iterator[Problem]:
+def _verified(directory: Path, file: _SpooledFile) -> ArtifactReference | Problem:
+    """Return the reference of a spooled file, or what is wrong with it."""
     try:
-        transfer.compare(measure_file(directory / file.name), file)
+        digest, checksum = measure_both(directory / file.name)
     except FileNotFoundError:
-        yield Problem(field=file.name, message="missing in the spool")
-    except ArtifactDamagedError as error:
-        yield Problem(field=file.name, message=error.detail)
-
-
-def _staged(directory: Path, index: _Index) -> StagedCheckpoint:
-    return StagedCheckpoint(
-        directory=directory,
-        unit=index.unit,
-        total_units=index.total_units,
-        reason=index.reason,
-        files=index.files,
-        kept=index.kept,
-        fingerprint=index.fingerprint,
-        summary=index.summary,
+        return Problem(field=file.name, message="missing in the spool")
+    if digest.size_bytes != file.size_bytes:
+        return Problem(field=file.name, message=f"{digest.size_bytes} bytes instead of {file.size_bytes}")
+    found = {digest.digest, checksum.checksum}
+    if file.proof not in found:
+        return Problem(
+            field=file.name, message=f"the bytes are {' and '.join(sorted(found))}, not {file.proof}"
+        )
+    return ArtifactReference(
+        name=file.name, digest=digest.digest, size_bytes=digest.size_bytes, media_type=file.media_type
     )
 
 

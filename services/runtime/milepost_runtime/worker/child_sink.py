@@ -50,9 +50,11 @@ class ChildSink:
         self._clock = clock
         self._progress_seconds = progress_seconds
         self._progress_sent = float("-inf")
-        self._queue: queue.Queue[_Save | None] = queue.Queue(maxsize=PENDING_MAX)
+        self._queue: queue.SimpleQueue[_Save | None] = queue.SimpleQueue()
+        self._pending = 0
+        """Handed over, and not taken up by the writer yet."""
         self._uncommitted: set[int | str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
         self._error: Exception | None = None
         self._ordinal = 0
         self.total_units = total_units
@@ -68,7 +70,9 @@ class ChildSink:
         now = self._clock.monotonic_seconds()
         if now - self._progress_sent >= self._progress_seconds or unit >= self.total_units > 0:
             self._progress_sent = now
-            self._send(Advanced(unit=unit, metrics=dict(metrics)))
+            # Validation would take longer than all else here, and the host does it.
+            figures = {name: float(value) for name, value in metrics.items()}
+            self._send(Advanced.model_construct(unit=unit, metrics=figures))
 
     def save(self, data: CheckpointData, reason: CheckpointReason) -> None:
         """Hand over a checkpoint; blocks only when ``PENDING_MAX`` are waiting already."""
@@ -76,6 +80,9 @@ class ChildSink:
         self.unit = data.unit
         self._ordinal += 1
         with self._lock:
+            while self._pending >= PENDING_MAX:
+                self._lock.wait()
+            self._pending += 1
             self._uncommitted.add(self._ordinal)
         self._queue.put(_Save(data, reason, self._ordinal))
 
@@ -104,8 +111,11 @@ class ChildSink:
 
     def _write(self) -> None:
         while (save := self._queue.get()) is not None:
+            with self._lock:
+                self._pending -= 1
+                self._lock.notify_all()
             try:
-                staged = self._spool.stage(
+                directory = self._spool.stage(
                     self._operation_id,
                     f"{save.ordinal:06d}",
                     save.data,
@@ -116,7 +126,7 @@ class ChildSink:
             except Exception as error:  # noqa: BLE001
                 self._error = error
                 continue
-            self._announce(save.ordinal, staged.directory)
+            self._announce(save.ordinal, directory)
 
     def _announce(self, ordinal: int, directory: Path) -> None:
         with self._lock:

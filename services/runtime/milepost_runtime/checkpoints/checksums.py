@@ -1,0 +1,64 @@
+"""Checksums of spooled files: taken while a file is written, compared when the host publishes it.
+
+What must be known when a spooled file is durable is only whether its bytes are whole later on. XXH3 with 128 bits
+(https://github.com/Cyan4973/xxHash, "Collision ratio comparison") says that at the speed of memory, where SHA-256
+takes longer than the disk. It is no proof against an attacker; the digest that names an artifact is one, and the
+host computes it in the same pass that compares the checksum. See ``docs/adr/0012-checksums-in-the-spool.md``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import xxhash
+from pydantic import StringConstraints
+
+from milepost_runtime.digests import CHUNK_BYTES, FileDigest, RunningDigest
+
+Proof: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64}|xxh3:[0-9a-f]{32})$")]
+"""What a spooled file is compared with: its digest when its writer knew it, else its checksum."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileChecksum:
+    """What the bytes of a file are, as far as damage is concerned."""
+
+    checksum: str
+    """``xxh3:`` and 32 hexadecimal digits."""
+    size_bytes: int
+
+
+class RunningChecksum:
+    """Checksum and size of bytes that come piece by piece."""
+
+    def __init__(self) -> None:
+        self._hash = xxhash.xxh3_128()
+        self._size_bytes = 0
+
+    def update(self, chunk: bytes) -> None:
+        """Take the next bytes in; other threads go on meanwhile."""
+        self._hash.update(chunk)
+        self._size_bytes += len(chunk)
+
+    def result(self) -> FileChecksum:
+        """Return checksum and size of everything so far."""
+        return FileChecksum(f"xxh3:{self._hash.hexdigest()}", self._size_bytes)
+
+
+def proof_of(measured: FileDigest | FileChecksum) -> Proof:
+    """Return what a file is to be compared with."""
+    return measured.digest if isinstance(measured, FileDigest) else measured.checksum
+
+
+def measure_both(path: Path) -> tuple[FileDigest, FileChecksum]:
+    """Return digest and checksum of a file, read once in chunks of 1 MiB.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest, checksum = RunningDigest(), RunningChecksum()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            checksum.update(chunk)
+    return digest.result(), checksum.result()
