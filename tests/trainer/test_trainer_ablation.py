@@ -360,6 +360,8 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "trainable": "names of state: model.*",
         "frozen": "names of state: frozen.*",
         "_parameters": "those of trainable",
+        "_buffers": "names of state: model.*",
+        "_no_gradients": "whether gradient.* is known to be empty; looked at anew after a restore",
         "_watch": "marks of this process: what must not change was put back with it",
         "optimizer": "state: optimizer.*; its learning rate follows from the schedule",
         "slots": "follows from the settings",

@@ -357,7 +357,7 @@ def test_fresh_memory_of_a_large_model_is_made_ready_aside(monkeypatch: pytest.M
     trainer.advance(1)
     assert found.take() is None
     assert digest_of_state(found.newest.state()) == before
-    found._executor.submit(int).result()
+    found._copier.submit(lambda: None).result()
     taken = found.take()
     assert taken is not None
     assert digest_of_state(taken.state()) == digest_of_state(trainer.state_dict())
@@ -424,9 +424,9 @@ def test_a_run_that_ended_lets_go_of_its_memory(tmp_path: Path, monkeypatch: pyt
         real_init(self, changed)
         sets.append(weakref.ref(self))
 
-    def capture(self: Any, boundary: Any, chosen: Any) -> Any:
-        taken.append(boundary.unit)
-        return real_capture(self, boundary, chosen)
+    def capture(self: Any, *arguments: Any) -> Any:
+        taken.append(self._trainer.unit)
+        return real_capture(self, *arguments)
 
     monkeypatch.setattr(arena_sets.ArenaSet, "__init__", init)
     monkeypatch.setattr(Captures, "_capture", capture)

@@ -3,7 +3,7 @@
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,11 @@ def arena_of(tensors: dict[str, Tensor]) -> TensorArena:
 
 
 def write_arena(path: Path, tensors: dict[str, Tensor]) -> Any:
-    return write_blocks(path, arena_of(tensors).blocks(), layout_of(forms_of(tensors)).size_bytes)
+    return write_blocks(path, blocks_of(arena_of(tensors)), layout_of(forms_of(tensors)).size_bytes)
+
+
+def blocks_of(arena: TensorArena) -> Iterator[memoryview]:
+    return (block for _, block in arena.blocks())
 
 
 WRITERS: dict[str, Callable[[Path, dict[str, Tensor]], Any]] = {"arena": write_arena, "live": write_tensors}
@@ -138,7 +142,7 @@ def test_an_arena_is_used_again_for_other_forms(tmp_path: Path) -> None:
         arena.prepare(forms_of(tensors))
         arena.copy_in(tensors)
         path = tmp_path / str(number)
-        write_blocks(path, arena.blocks(), layout_of(forms_of(tensors)).size_bytes)
+        write_blocks(path, blocks_of(arena), layout_of(forms_of(tensors)).size_bytes)
         assert equal(load_file(path), tensors)
         assert equal(dict(arena.tensors), tensors)
 
@@ -166,8 +170,8 @@ def test_reads_that_come_in_pieces_are_whole(tmp_path: Path, monkeypatch: pytest
     measured = write_tensors(tmp_path / "file", tensors)
     real = os.preadv
     monkeypatch.setattr(
-        "milepost_trainer.tensor_files.reading.os.preadv",
-        lambda descriptor, targets, offset: real(descriptor, [targets[0][:777]], offset),
+        "milepost_trainer.tensor_files.block_reading.os.preadv",
+        lambda descriptor, targets, *rest: real(descriptor, [targets[0][:4096]], *rest),
     )
     found, seen = read_back(tmp_path / "file")
     assert equal(found, tensors)

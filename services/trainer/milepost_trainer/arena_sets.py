@@ -8,11 +8,13 @@ then ``choose`` has none to give.
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import TypeAlias
 
 from torch import Tensor
 
+from milepost_trainer.copier import Copier
 from milepost_trainer.state_parts import PartName
 from milepost_trainer.tensor_files.arena import TensorArena
 from milepost_trainer.tensor_files.layout import Form
@@ -53,12 +55,27 @@ class ArenaSet:
     def prepare(self, forms: PartForms) -> None:
         """Make memory for these parts."""
         for part, found in forms.items():
-            self.arenas.setdefault(part, TensorArena()).prepare(found)
+            self._arena(part).prepare(found)
+
+    def start(self, forms: PartForms) -> None:
+        """Another state takes the place of the one that is here; ``copy_in`` or ``stop`` follows."""
+        for part in forms:
+            self._arena(part).frontier.start()
+
+    def stop(self) -> None:
+        """No more will be copied: whoever waits for it waits no longer."""
+        for arena in self.arenas.values():
+            arena.frontier.stop()
 
     def copy_in(self, parts: PartTensors) -> None:
         """Copy the parts it was prepared for."""
         for part, tensors in parts.items():
             self.arenas[part].copy_in(tensors)
+
+    def _arena(self, part: PartName) -> TensorArena:
+        if part not in self.arenas:
+            self.arenas[part] = TensorArena()
+        return self.arenas[part]
 
     def _release(self) -> None:
         with self._changed:
@@ -69,8 +86,8 @@ class ArenaSet:
 class ArenaSets:
     """Chooses the set that the next state is copied to."""
 
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
-        self._executor = executor
+    def __init__(self, copier: Copier) -> None:
+        self._copier = copier
         self._sets: list[ArenaSet] = []
         self._changed = threading.Condition()
         self._preparing: dict[ArenaSet, Future[None]] = {}
@@ -93,7 +110,7 @@ class ArenaSets:
             return None
         if size_of(forms) < DEFERRED_BYTES_MIN:
             return others[0]
-        self._preparing[others[0]] = self._executor.submit(others[0].prepare, dict(forms))
+        self._preparing[others[0]] = self._copier.submit(partial(others[0].prepare, dict(forms)))
         return None
 
     def choose_patiently(

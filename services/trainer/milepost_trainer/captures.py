@@ -1,9 +1,10 @@
 """Copies of a training's state at unit boundaries, made while the training goes on.
 
-What a forward pass changes (buffers, gradients, random states) the engine copies at once. What only an optimizer
-step changes (parameters, moments, average) a background thread copies during the next forward and backward pass,
-and ``before_update`` of the engine waits for it. A run that ends at a boundary needs no copy: its files are
-written from live memory, and an engine that goes on all the same waits for them too.
+What a forward pass changes (buffers, random states) is copied at once. What only an optimizer step changes
+(parameters, moments, average) a background thread copies during the next forward and backward pass, and
+``before_update`` of the engine waits for it; what is copied already can be written meanwhile. A run that ends at a
+boundary needs no copy: its files are written from live memory, and an engine that goes on all the same waits for
+them too.
 
 States of a capture: being copied -> whole -> its memory used again, once it is neither the newest one nor held by
 a file to be written. Authority: the computing thread takes captures, at boundaries only. Failures: what the
@@ -12,24 +13,28 @@ capture before it is kept until then.
 """
 
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 from milepost_runtime.clock import Clock
 from torch import Tensor
 
-from milepost_trainer.arena_sets import ArenaSet, ArenaSets, PartForms, PartTensors, size_of
-from milepost_trainer.engine.state import TrainerState
-from milepost_trainer.state_parts import COPIED_PARTS, split, with_keys
-from milepost_trainer.tensor_files.layout import forms_of
+from milepost_trainer.arena_sets import ArenaSet, ArenaSets, PartForms, size_of
+from milepost_trainer.buffer_copies import BufferCopies
+from milepost_trainer.copier import Copier
+from milepost_trainer.engine.state import Boundary, TrainerState
+from milepost_trainer.state_parts import PartName, split, with_keys
+from milepost_trainer.tensor_files.layout import Form, forms_of
 
 INLINE_BYTES_MAX = 2 * 1024 * 1024
 """States up to this size are copied by the computing thread: sooner than another one would wake up."""
 QUIET_FACTOR = 200
 """A capture that no checkpoint asked for may cost this part of the time since the last one."""
 LIVE_SECONDS_MAX = 600.0
+BUFFERS_PART: PartName = "model"
 
 
 class LiveTrainer(Protocol):
@@ -45,7 +50,7 @@ class LiveTrainer(Protocol):
 
     def live_state(self) -> TrainerState: ...  # noqa: D102 - as in ModelTrainer
 
-    def changing_state(self) -> TrainerState: ...  # noqa: D102 - as in ModelTrainer
+    def boundary(self) -> Boundary: ...  # noqa: D102 - as in ModelTrainer
 
     def resting_tensors(self) -> Mapping[str, Tensor]: ...  # noqa: D102 - as in ModelTrainer
 
@@ -53,22 +58,16 @@ class LiveTrainer(Protocol):
 class Capture:
     """The state at one boundary, in memory that is used again later."""
 
-    def __init__(
-        self,
-        unit: int,
-        values: Mapping[str, Any],
-        loose: PartTensors,
-        forms: PartForms,
-        arena_set: ArenaSet,
-    ) -> None:
+    def __init__(self, unit: int, boundary: Boundary, forms: PartForms, arena_set: ArenaSet) -> None:
         self.unit = unit
-        self.values = values
-        self.loose = loose
-        """Parts that nothing changes any more."""
+        self.values = boundary.values
+        self.settled = split(boundary.settled)
+        """Parts that nothing changes any more, but for the random states."""
         self.forms = forms
         """Of the parts that lie in the arenas, which are whole after ``wait``."""
         self.arena_set = arena_set
         self.copying: Future[None] | None = None
+        self._random = boundary.random
 
     def wait(self) -> None:
         """Return when everything is copied; raises what the copying raised."""
@@ -79,12 +78,32 @@ class Capture:
         """Say whether everything was copied, when the copying is over."""
         return self.copying is None or self.copying.exception() is None
 
+    def size_bytes(self, part: PartName) -> int:
+        """Return how long the file of a part is; raises what the copying raised."""
+        arena = self.arena_set.arenas[part]
+        if not arena.frontier.reaches(1):
+            self.wait()
+        return arena.size_bytes
+
+    def blocks(self, part: PartName) -> Iterator[memoryview]:
+        """Yield the file of a part, each block as soon as it is copied; raises what the copying raised."""
+        frontier = self.arena_set.arenas[part].frontier
+        for start, block in self.arena_set.arenas[part].blocks():
+            if not frontier.reaches(start + len(block)):
+                self.wait()
+            yield block
+
+    def rest(self) -> dict[str, Tensor]:
+        """Return what belongs to no other part: random states, gradients."""
+        return {**self.settled.get("rest", {}), **self._random()}
+
     def state(self) -> TrainerState:
         """Return the whole state; its tensors are views of the memory that is used again."""
         self.wait()
         tensors: dict[str, Tensor] = {}
-        for part, found in self.loose.items():
+        for part, found in self.settled.items():
             tensors |= with_keys(part, found)
+        tensors |= with_keys("rest", self.rest())
         for part in self.forms:
             tensors |= with_keys(part, self.arena_set.arenas[part].tensors)
         return TrainerState(self.values, tensors)
@@ -99,17 +118,17 @@ class Captures:
         trainer.before_update = self.settle
         self._trainer = trainer
         self._clock = clock
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="copier")
-        self._sets = ArenaSets(self._executor)
+        self._copier = Copier()
+        self._sets = ArenaSets(self._copier)
         self._newest: Capture | None = None
         self._previous: Capture | None = None
         """The one to go back to while the newest one is being copied."""
+        self._retired: tuple[Capture | None, Capture | None] = (None, None)
         self._taken_seconds = float("-inf")
         self._copy_seconds = 0.0
         self._grown = False
-        self._forms: PartForms = {}
-        self._forms_count = -1
-        self._forms_bytes = 0
+        self._forms = _Forms({}, {}, -1, 0)
+        self._buffer_copies = BufferCopies()
         self._live_files: list[threading.Event] = []
 
     @property
@@ -129,9 +148,9 @@ class Captures:
         """Capture the boundary that the trainer is at; None when no memory is free or ready."""
         if self._newest is not None and self._newest.unit == self._trainer.unit:
             return self._newest
-        boundary = self._boundary()
-        chosen = self._sets.choose(boundary.forms, self._newest_set())
-        return None if chosen is None else self._capture(boundary, chosen)
+        boundary, forms = self._boundary()
+        chosen = self._sets.choose(forms, self._newest_set())
+        return None if chosen is None else self._capture(boundary, forms, chosen)
 
     def take_patiently(self, while_waiting: Callable[[], None]) -> Capture:
         """Capture the boundary, if need be when files were written and their memory is free.
@@ -140,9 +159,9 @@ class Captures:
         """
         if self._newest is not None and self._newest.unit == self._trainer.unit:
             return self._newest
-        boundary = self._boundary()
-        chosen = self._sets.choose_patiently(boundary.forms, self._newest_set(), while_waiting)
-        return self._capture(boundary, chosen)
+        boundary, forms = self._boundary()
+        chosen = self._sets.choose_patiently(forms, self._newest_set(), while_waiting)
+        return self._capture(boundary, forms, chosen)
 
     def take_if_cheap(self) -> None:
         """Capture the boundary when that costs next to nothing: a failure has less to compute again then."""
@@ -175,9 +194,10 @@ class Captures:
 
         Files still to be written keep what they need. The trainer stays bound only while its live memory is read.
         """
-        self._executor.shutdown(wait=True, cancel_futures=False)
+        self._copier.close()
         self._newest = self._previous = None
-        self._sets = ArenaSets(self._executor)
+        self._retired = (None, None)
+        self._sets = ArenaSets(self._copier)
         if all(written.is_set() for written in self._live_files):
             self._trainer.before_update = None
 
@@ -189,73 +209,73 @@ class Captures:
         except BaseException:
             self._drop_newest()  # raised once: the trainer goes back, and on from there
             raise
-        self._previous = None
 
     def _drop_newest(self) -> None:
         self._newest, self._previous = self._previous, None
 
-    def _boundary(self) -> "_Boundary":
+    def _boundary(self) -> tuple[Boundary, PartForms]:
+        """Return what there is to capture, and the forms of all that is to be copied."""
         self._wait_for_newest()
-        changing = self._trainer.changing_state()
-        loose = split(changing.tensors)
-        # Buffers are of the model's part, so they are copied once more, with its parameters.
-        copied: PartTensors = {part: loose.pop(part) for part in COPIED_PARTS if part in loose}
-        return _Boundary(self._trainer.unit, changing.values, loose, copied, self._forms_with(copied))
+        boundary = self._trainer.boundary()
+        known, count = self._forms, self._trainer.resting_count
+        if count != known.count or boundary.buffers is not known.buffers:
+            self._forms = known = _Forms.of(boundary.buffers, self._trainer.resting_tensors(), count)
+        return boundary, known.parts
 
-    def _forms_with(self, copied: PartTensors) -> PartForms:
-        """Return the forms of all that is to be copied; looking at each tensor only when they are others."""
-        count = self._trainer.resting_count + sum(map(len, copied.values()))
-        if count != self._forms_count:
-            self._forms_count = count
-            self._forms = _forms_of(_joined(copied, self._trainer.resting_tensors()))
-            self._forms_bytes = size_of(self._forms)
-        return self._forms
-
-    def _capture(self, boundary: "_Boundary", chosen: ArenaSet) -> Capture:
-        capture = Capture(boundary.unit, boundary.values, boundary.loose, boundary.forms, chosen)
+    def _capture(self, boundary: Boundary, forms: PartForms, chosen: ArenaSet) -> Capture:
+        capture = Capture(self._trainer.unit, boundary, forms, chosen)
         self._taken_seconds = self._clock.monotonic_seconds()
-        # What lies in the chosen set is no state any more.
+        # What lies in the chosen set is no state any more. The copying thread lets go of what was newest before.
+        self._retired = self._newest, self._previous
         self._previous = None if self._newest_set() is chosen else self._newest
         self._newest = self._previous
-        if self._forms_bytes <= INLINE_BYTES_MAX:
-            self._copy(boundary, chosen)
+        chosen.start(forms)
+        buffers = self._buffer_copies.of(boundary.buffers)
+        if self._forms.size_bytes <= INLINE_BYTES_MAX:
+            self._copy(buffers, self._forms, chosen)
         else:
-            capture.copying = self._executor.submit(self._copy, boundary, chosen)
+            capture.copying = self._copier.submit(partial(self._copy, buffers, self._forms, chosen))
         self._newest = capture
         return capture
 
-    def _copy(self, boundary: "_Boundary", chosen: ArenaSet) -> None:
-        parts = _joined(boundary.copied, self._trainer.resting_tensors())
-        if _forms_of(parts) != boundary.forms:
-            raise RuntimeError("the optimizer has other tensors, but as many as before; they cannot be saved")
-        chosen.prepare(boundary.forms)
-        began_seconds = self._clock.monotonic_seconds()
-        chosen.copy_in(parts)
-        self._copy_seconds = self._clock.monotonic_seconds() - began_seconds
+    def _copy(self, buffers: Mapping[str, Tensor], forms: "_Forms", chosen: ArenaSet) -> None:
+        try:
+            self._retired = (None, None)
+            resting = self._trainer.resting_tensors()
+            if forms_of(resting) != forms.resting:
+                raise RuntimeError(
+                    "the optimizer has other tensors, but as many as before; they cannot be saved"
+                )
+            chosen.prepare(forms.parts)
+            began_seconds = self._clock.monotonic_seconds()
+            parts = split(resting)
+            if buffers:
+                parts[BUFFERS_PART] = {**parts.get(BUFFERS_PART, {}), **buffers}
+            chosen.copy_in(parts)
+            self._copy_seconds = self._clock.monotonic_seconds() - began_seconds
+        finally:
+            chosen.stop()
 
     def _newest_set(self) -> ArenaSet | None:
         return None if self._newest is None else self._newest.arena_set
 
 
 @dataclass(frozen=True, slots=True)
-class _Boundary:
-    """What there is to capture."""
+class _Forms:
+    """Of all that is to be copied; good as long as the buffers are the same ones, and the others as many."""
 
-    unit: int
-    values: Mapping[str, Any]
-    loose: PartTensors
-    copied: PartTensors
-    """What of the parts to be copied is no live memory."""
-    forms: PartForms
-    """Of all that is to be copied."""
+    buffers: Mapping[str, Tensor]
+    resting: Mapping[str, Form]
+    count: int
+    size_bytes: int
+    parts: PartForms = field(default_factory=dict[PartName, Mapping[str, Form]])
 
-
-def _joined(copied: PartTensors, resting: Mapping[str, Tensor]) -> PartTensors:
-    found = split(resting)
-    for part, tensors in copied.items():
-        found[part] = {**found.get(part, {}), **tensors}
-    return found
-
-
-def _forms_of(parts: PartTensors) -> PartForms:
-    return {part: forms_of(tensors) for part, tensors in parts.items()}
+    @classmethod
+    def of(cls, buffers: Mapping[str, Tensor], resting: Mapping[str, Tensor], count: int) -> "_Forms":
+        """Look at each tensor."""
+        parts: dict[PartName, Mapping[str, Form]] = {}
+        for part, tensors in split(resting).items():
+            parts[part] = forms_of(tensors)
+        if buffers:
+            parts[BUFFERS_PART] = {**parts.get(BUFFERS_PART, {}), **forms_of(buffers)}
+        return cls(buffers, forms_of(resting), count, size_of(parts), parts)

@@ -56,7 +56,7 @@ class KeptParts:
         self, values: Mapping[str, Any], forms: PartForms, part: PartName, measured: FileDigest
     ) -> None:
         """One part of a state with these values and parts was written, or read."""
-        content = _lasting_content(values, forms, part)
+        content = lasting_content(values, forms, part)
         if content is not None:
             with self._lock:
                 self._known[content] = _Known(_epoch_of(values, content), forms[part], measured)
@@ -67,8 +67,8 @@ def _epoch_of(values: Mapping[str, Any], part: PartName) -> int:
     return values["best_epoch"] if part == "best" else 0
 
 
-def _lasting_content(values: Mapping[str, Any], forms: PartForms, part: PartName) -> PartName | None:
-    """Return what later checkpoints may need this part as."""
+def lasting_content(values: Mapping[str, Any], forms: PartForms, part: PartName) -> PartName | None:
+    """Return what later checkpoints may refer to this part as, by its digest; None when none will."""
     if part in ("best", "frozen"):
         return part
     present = "average" if "average" in forms else "model"

@@ -1,30 +1,28 @@
 """The files of a training's checkpoint: each part of the state a safetensors file; never pickle."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.failures import Problem
 from milepost_contracts.model import JsonObject
+from milepost_runtime.checkpoints.checksums import RunningChecksum
 from milepost_runtime.checkpoints.data import STATE_FILE, FileWriter, LoadedCheckpoint
-from milepost_runtime.digests import FileDigest, measure_file
+from milepost_runtime.digests import FileDigest, RunningDigest, measure_file
 from milepost_runtime.errors import CheckpointDamagedError
 from torch import Tensor
 
 from milepost_trainer.captures import Capture, Captures
 from milepost_trainer.engine.state import Layout, TrainerState
-from milepost_trainer.kept_parts import MEDIA_TYPE, KeptParts, PartForms
+from milepost_trainer.kept_parts import MEDIA_TYPE, KeptParts, PartForms, lasting_content
 from milepost_trainer.state_parts import PREFIXES, PartName, file_of, split, with_keys
 from milepost_trainer.tensor_files.layout import Form, TensorFileError, forms_of
-from milepost_trainer.tensor_files.reading import TensorFile
-from milepost_trainer.tensor_files.writing import Pace, write_blocks, write_tensors
-
-READERS_MAX = 3
+from milepost_trainer.tensor_files.reading import TensorFile, read_files
+from milepost_trainer.tensor_files.writing import Measured, Measuring, Pace, write_blocks, write_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +33,15 @@ class StateFiles:
     kept: tuple[ArtifactReference, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _PartSource:
+class _Write(Protocol):
+    def __call__(self, path: Path, *, measuring: Measuring) -> Measured: ...
+
+
+class _PartSource(NamedTuple):
     """Where the bytes of one part come from."""
 
     forms: Mapping[str, Form]
-    write: Callable[[Path], FileDigest]
+    write: _Write
     hold: Callable[[], Callable[[], None]]
     """Keeps the bytes as they are until the returned function is called."""
 
@@ -52,7 +53,7 @@ class PartWriter(FileWriter):
 
     def __init__(
         self,
-        write: Callable[[Path], FileDigest],
+        write: Callable[[Path], Measured],
         *,
         release: Callable[[], None],
         written: Callable[[FileDigest], None],
@@ -60,9 +61,9 @@ class PartWriter(FileWriter):
         self._write = write
         self._release = release
         self._written = written
-        self._measured: FileDigest | None = None
+        self._measured: Measured | None = None
 
-    def write(self, path: Path) -> FileDigest:
+    def write(self, path: Path) -> Measured:
         """Write the file; the same tensors give the same bytes."""
         try:
             measured = self._write(path)
@@ -74,7 +75,7 @@ class PartWriter(FileWriter):
 
     def staged(self) -> None:
         """Later checkpoints may refer to the file: it cannot vanish with a checkpoint that was not finished."""
-        if self._measured is not None:
+        if isinstance(self._measured, FileDigest):
             self._written(self._measured)
 
 
@@ -82,19 +83,18 @@ def files_of_capture(capture: Capture, kept: KeptParts, pace: Pace) -> StateFile
     """Return writers of a capture: of its arenas, as they are, and of what nothing changes."""
     sources: dict[PartName, _PartSource] = {}
     for part, forms in capture.forms.items():
-        write = partial(_write_arena, capture, part, pace=pace)
-        sources[part] = _PartSource(forms, write, capture.arena_set.hold)
-    for part, tensors in capture.loose.items():
-        sources[part] = _PartSource(
-            forms_of(tensors), partial(_write_loose, tensors, pace=pace), lambda: _nothing
-        )
+        sources[part] = _PartSource(forms, partial(_write_arena, capture, part, pace), capture.arena_set.hold)
+    for part, tensors in capture.settled.items():
+        sources[part] = _PartSource(forms_of(tensors), partial(_write_loose, tensors, pace), lambda: _nothing)
+    # Random states become tensors only when they are written, by another thread.
+    sources["rest"] = _PartSource({}, partial(_write_rest, capture, pace), lambda: _nothing)
     return _files_of(capture.values, sources, kept)
 
 
 def files_of_live(state: TrainerState, captures: Captures, kept: KeptParts, pace: Pace) -> StateFiles:
     """Return writers of live memory, for a run that ends at this boundary."""
     sources: dict[PartName, _PartSource] = {
-        part: _PartSource(forms_of(tensors), partial(_write_loose, tensors, pace=pace), captures.hold_live)
+        part: _PartSource(forms_of(tensors), partial(_write_loose, tensors, pace), captures.hold_live)
         for part, tensors in split(state.tensors).items()
     }
     return _files_of(state.values, sources, kept)
@@ -111,23 +111,31 @@ def _files_of(
         if known is not None:
             references.append(known)
             continue
+        # Only what later checkpoints may refer to needs its digest here; the host computes those of all files.
+        lasting = lasting_content(values, all_forms, part) is not None
         files[file_of(part)] = PartWriter(
-            source.write, release=source.hold(), written=partial(kept.remember, values, all_forms, part)
+            partial(source.write, measuring=RunningDigest if lasting else RunningChecksum),
+            release=source.hold(),
+            written=partial(kept.remember, values, all_forms, part),
         )
     return StateFiles(files, tuple(references))
 
 
-def _write_arena(capture: Capture, part: PartName, path: Path, *, pace: Pace) -> FileDigest:
-    capture.wait()
-    arena = capture.arena_set.arenas[part]
-    return write_blocks(path, arena.blocks(), arena.size_bytes, pace)
+def _write_arena(
+    capture: Capture, part: PartName, pace: Pace, path: Path, *, measuring: Measuring
+) -> Measured:
+    return write_blocks(path, capture.blocks(part), capture.size_bytes(part), pace, measuring)
 
 
-def _write_loose(tensors: Mapping[str, Tensor], path: Path, *, pace: Pace) -> FileDigest:
-    return write_tensors(path, tensors, pace)
+def _write_rest(capture: Capture, pace: Pace, path: Path, *, measuring: Measuring) -> Measured:
+    return write_tensors(path, capture.rest(), pace, measuring)
 
 
-def _write_again(path: Path) -> FileDigest:
+def _write_loose(tensors: Mapping[str, Tensor], pace: Pace, path: Path, *, measuring: Measuring) -> Measured:
+    return write_tensors(path, tensors, pace, measuring)
+
+
+def _write_again(path: Path) -> Measured:
     raise RuntimeError(f"{path.name} was written already")
 
 
@@ -171,26 +179,30 @@ class CheckpointTensors:
         Raises:
             CheckpointDamagedError: a file cannot be read, or its bytes are not those that were saved.
         """
-        # Files at the same time: computing the digests takes longer than reading.
-        with ThreadPoolExecutor(max_workers=READERS_MAX, thread_name_prefix="reader") as readers:
-            reading = [readers.submit(self._read_part, *item) for item in split(tensors).items()]
-        for read in reading:
-            read.result()
+        parts = split(tensors)
+        wanted = [self._wanted(part, found) for part, found in parts.items()]
+        problems: list[Problem] = []
+        for part, read in zip(parts, read_files(wanted), strict=True):
+            reference, _ = self._files[part]
+            if isinstance(read, Exception):
+                problems.append(Problem(field=reference.name, message=str(read)))
+            elif read != FileDigest(reference.digest, reference.size_bytes):
+                words = f"its bytes are {read.digest}, not {reference.digest}"
+                problems.append(Problem(field=reference.name, message=words))
+        if problems:
+            raise CheckpointDamagedError(problems=problems)
 
-    def _read_part(self, part: PartName, wanted: Mapping[str, Tensor]) -> None:
-        reference, file = self._files[part]
-        # The digest is of the whole file, so what nobody wants of it is read as well.
+    def _wanted(
+        self, part: PartName, tensors: Mapping[str, Tensor]
+    ) -> tuple[TensorFile, Mapping[str, Tensor]]:
+        """Return a file and all its tensors; those that nobody wants are read as well."""
+        _, file = self._files[part]
         others = {
             name: torch.empty(shape, dtype=dtype)
             for name, (shape, dtype) in file.layout.forms().items()
-            if name not in wanted
+            if name not in tensors
         }
-        try:
-            measured = file.read_into({**wanted, **others})
-        except (OSError, TensorFileError) as error:
-            raise _damaged(reference, str(error)) from error
-        if measured != FileDigest(reference.digest, reference.size_bytes):
-            raise _damaged(reference, f"its bytes are {measured.digest}, not {reference.digest}")
+        return file, {**tensors, **others}
 
     def changed_files(self) -> list[Problem]:
         """Return which files are not what was saved; reads them all."""
@@ -220,7 +232,3 @@ def read_values(checkpoint: LoadedCheckpoint) -> JsonObject:
     if not isinstance(values, dict):
         raise CheckpointDamagedError(problems=[Problem(field=STATE_FILE, message="it is no JSON object")])
     return cast("JsonObject", values)
-
-
-def _damaged(reference: ArtifactReference, message: str) -> CheckpointDamagedError:
-    return CheckpointDamagedError(problems=[Problem(field=reference.name, message=message)])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from milepost_trainer.engine.averaging import WeightAverage
+from milepost_trainer.engine.buffers import Buffers
 from milepost_trainer.engine.errors import DivergedError, TrainingError
 from milepost_trainer.engine.optimizers import build_optimizer, optimizer_tensors, slots_of
 from milepost_trainer.engine.parts import TrainingParts
@@ -38,6 +39,9 @@ class Learner:
         """Parameters that change, by name."""
         self.frozen = {name: value for name, value in parameters.items() if not value.requires_grad}
         self._parameters = list(self.trainable.values())
+        self._buffers = Buffers(self.model)
+        self._no_gradients = False
+        """All gradients were given up after a step of an optimizer of ours, which has all parameters."""
         if not self._parameters:
             raise TrainingError("the model has no parameter that needs a gradient")
         own = parts.build_optimizer
@@ -55,17 +59,35 @@ class Learner:
     @property
     def buffers(self) -> dict[str, Tensor]:
         """The model's buffers by name."""
-        return dict(self.model.named_buffers())
+        return self._buffers.by_name()
+
+    def check_buffers(self) -> None:
+        """Make sure that ``buffers`` were all; any thread may call it.
+
+        Raises:
+            TrainingError: a module has other dictionaries than it had.
+        """
+        self._buffers.check()
 
     @property
     def gradients(self) -> dict[str, Tensor]:
         """Gradients added up so far, by parameter name."""
+        if self._no_gradients:
+            return {}
         return {name: value.grad for name, value in self.trainable.items() if value.grad is not None}
 
     @property
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """What the optimizer keeps, by parameter name and slot."""
         return optimizer_tensors(self.optimizer, self.trainable)
+
+    @property
+    def optimizer_tensor_count(self) -> int:
+        """How many ``optimizer_tensors`` there are, at little cost."""
+        kept = self.optimizer.state.values()
+        if self.slots is not None:  # ours keep nothing else
+            return sum(map(len, kept))
+        return sum(isinstance(value, Tensor) for found in kept for value in found.values())
 
     @property
     def evaluated(self) -> Mapping[str, Tensor]:
@@ -87,6 +109,7 @@ class Learner:
 
     def restored(self) -> None:
         """Take what was put back for what the coming boundaries begin with."""
+        self._no_gradients = False
         self._watch.note_frozen()
         self._watch.forget_weights()
 
@@ -100,6 +123,7 @@ class Learner:
 
     def add_gradients(self, loss: Tensor, micro_batches: int) -> None:
         """Add the gradients of a micro-batch's loss to the mean over an accumulation."""
+        self._no_gradients = False
         if micro_batches > 1:
             loss = loss / micro_batches
         if self.scaler:
@@ -126,6 +150,7 @@ class Learner:
         else:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self._no_gradients = self.slots is not None
         if stepped and self.average:
             self.average.update()
 

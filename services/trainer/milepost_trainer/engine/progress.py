@@ -20,7 +20,7 @@ class Progress:
         self.position = 0
         """Micro-batches done in this epoch."""
         self.history: list[dict[str, float]] = []
-        """Figures of every finished epoch, oldest first."""
+        """Figures of every finished epoch, oldest first; entries never change."""
         self.best: dict[str, Tensor] = {}
         """Weights and buffers of the best model; never changed in place. Empty before the first epoch ended."""
         self.best_epoch = 0
@@ -89,12 +89,12 @@ class Progress:
         return improves
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of everything but the weights of the best model."""
+        """Return everything but the weights of the best model; entries of the history are not to be changed."""
         return {
             "epoch": self.epoch,
             "position": self.position,
             "running_loss": self._running_loss,
-            "history": [dict(entry) for entry in self.history],
+            "history": list(self.history),
             "best_loss": self._best_loss,
             "best_epoch": self.best_epoch,
         }

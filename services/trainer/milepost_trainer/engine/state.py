@@ -6,7 +6,7 @@ micro-batches of an accumulation only), ``average.<name>``, ``best.<name>`` (onl
 not the present ones) and ``random.<which>``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,6 +48,20 @@ class TrainerState:
     def part(self, prefix: str) -> dict[str, Tensor]:
         """Return the tensors of one kind, by the rest of their key."""
         return part_of(self.tensors, prefix)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boundary:
+    """The state between two micro-batches, without what only an optimizer step changes; cheap to have."""
+
+    values: Mapping[str, Any]
+    """JSON values; what they hold does not change any more, and is not to be changed."""
+    buffers: Mapping[str, Tensor]
+    """The model's live ones by name, to be copied before the next forward pass; the same object if none is new."""
+    settled: Mapping[str, Tensor]
+    """By flat key: frozen and best weights, copied gradients. Nothing changes them any more."""
+    random: Callable[[], Mapping[str, Tensor]]
+    """The random states of this moment as tensors by flat key; any thread may call it, at any time."""
 
 
 class TensorSource(Protocol):

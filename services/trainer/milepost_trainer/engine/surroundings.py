@@ -4,8 +4,9 @@ Random states, torch's threads and its determinism. ``entered`` may be entered a
 so a host that does nothing else in its process enters once for the whole run.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,6 +31,10 @@ class Surroundings:
     def random_tensors(self) -> dict[str, Tensor]:
         """Return copies of the training's random states, by name."""
         return self._present().tensors(self._device)
+
+    def random_states(self) -> Callable[[], dict[str, Tensor]]:
+        """Return what gives the random states of this moment as tensors, by name, whenever it is called."""
+        return partial(self._present().tensors, self._device)
 
     def load_random_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what ``random_tensors`` gave; that of a device may be missing, or is of another one."""

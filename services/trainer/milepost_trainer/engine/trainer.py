@@ -10,6 +10,7 @@ the state; at the end of an epoch what is left makes a step of its own.
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from milepost_trainer.engine.parts import Part, TrainingParts
 from milepost_trainer.engine.progress import Progress
 from milepost_trainer.engine.schedules import Schedule
 from milepost_trainer.engine.settings import TrainingSettings
-from milepost_trainer.engine.state import TensorsInMemory, TensorSource, TrainerState, copied
+from milepost_trainer.engine.state import Boundary, TensorsInMemory, TensorSource, TrainerState, copied
 from milepost_trainer.engine.surroundings import Surroundings
 from milepost_trainer.engine.training_state import TrainingState
 
@@ -236,7 +237,7 @@ class ModelTrainer:
             TornStateError: the last micro-batch raised.
         """
         live = self.live_state()
-        return TrainerState(live.values, copied("", live.tensors))
+        return TrainerState(deepcopy(live.values), copied("", live.tensors))
 
     def live_state(self) -> TrainerState:
         """Return the state without copying what only an optimizer step changes.
@@ -247,17 +248,17 @@ class ModelTrainer:
         Raises:
             TornStateError: the last micro-batch raised.
         """
-        changing = self.changing_state()
-        return TrainerState(changing.values, {**changing.tensors, **self.resting_tensors()})
+        self._refuse_torn()
+        return self._state.whole()
 
-    def changing_state(self) -> TrainerState:
-        """Return the state without ``resting_tensors``: cheap, and nothing changes it any more.
+    def boundary(self) -> Boundary:
+        """Return the state without ``resting_tensors``, at little cost.
 
         Raises:
             TornStateError: the last micro-batch raised.
         """
         self._refuse_torn()
-        return self._state.changing()
+        return self._state.boundary()
 
     def resting_tensors(self) -> dict[str, Tensor]:
         """Return the live tensors that only an optimizer step changes; another thread may ask for them.

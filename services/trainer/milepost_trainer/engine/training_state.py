@@ -1,6 +1,7 @@
 """Gathers the state of a training from the parts that hold it, and puts one back into them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,7 @@ from milepost_trainer.engine.state import (
     MODEL,
     OPTIMIZER,
     RANDOM,
+    Boundary,
     TensorSource,
     TrainerState,
     check_values,
@@ -38,25 +40,36 @@ class TrainingState:
         self._schedule = schedule
         self._surroundings = surroundings
 
-    def changing(self) -> TrainerState:
-        """Return the values and all tensors but the resting ones; nothing changes them any more.
+    def boundary(self) -> Boundary:
+        """Return the values, live buffers and what nothing changes any more; the resting tensors belong to it.
 
-        Buffers, gradients and random states are copied; frozen parameters and best weights never change in place.
+        Frozen parameters and best weights never change in place; gradients are copied.
         """
         learner, values = self._learner, self._values()
         learner.boundary()
-        tensors = {
-            **copied(MODEL, learner.buffers),
+        settled = {
             **copied(GRADIENT, learner.gradients),
             **referred(FROZEN, learner.frozen),
             **referred(BEST, {} if best_is_present(values) else self._progress.best),
-            **referred(RANDOM, self._surroundings.random_tensors()),
         }
-        return TrainerState(values, tensors)
+        return Boundary(
+            values, learner.buffers, settled, partial(_random_of, self._surroundings.random_states())
+        )
+
+    def whole(self) -> TrainerState:
+        """Return the state: the resting tensors live, all else copied or settled."""
+        found = self.boundary()
+        tensors = {**copied(MODEL, found.buffers), **found.settled, **found.random(), **self.resting()}
+        return TrainerState(found.values, tensors)
 
     def resting(self) -> dict[str, Tensor]:
-        """Return the live tensors that only an optimizer step changes."""
+        """Return the live tensors that only an optimizer step changes.
+
+        Raises:
+            TrainingError: the boundary's buffers may not have been all.
+        """
         learner = self._learner
+        learner.check_buffers()
         return {
             **referred(MODEL, learner.trainable),
             **referred(OPTIMIZER, learner.optimizer_tensors),
@@ -67,9 +80,8 @@ class TrainingState:
     def resting_count(self) -> int:
         """How many ``resting`` ones there are."""
         learner = self._learner
-        kept = learner.optimizer.state.values()
-        slots = sum(isinstance(value, Tensor) for found in kept for value in found.values())
-        return len(learner.trainable) + slots + (len(learner.average.tensors) if learner.average else 0)
+        averaged = len(learner.average.tensors) if learner.average else 0
+        return len(learner.trainable) + learner.optimizer_tensor_count + averaged
 
     def check(self, values: Mapping[str, Any], source: TensorSource) -> None:
         """Refuse the state of another training.
@@ -111,3 +123,7 @@ class TrainingState:
             "averaged_steps": average.steps if average else 0,
             "scaler": self._learner.scaler_state(),
         }
+
+
+def _random_of(states: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    return referred(RANDOM, states())

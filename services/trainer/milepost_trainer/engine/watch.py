@@ -5,7 +5,8 @@ while forward and backward passes run. An optimizer keeps all it knows for each 
 team's own model or optimizer that does otherwise is refused by name, with what to do instead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class Watch:
 
     def note_weights(self) -> None:
         """Take the weights as they are for what they stay until the next optimizer step."""
-        self._weights = [_changes(value) for value in self._trainable.values()]
+        self._weights = list(map(_changes, self._trainable.values()))
 
     def forget_weights(self) -> None:
         """They were put back, which is no step."""
@@ -56,12 +57,16 @@ class Watch:
         noted, self._weights = self._weights, None
         if noted is None:
             return
-        for (name, value), before in zip(self._trainable.items(), noted, strict=True):
-            if _changes(value) != before:
-                raise TrainingError(
-                    f"the parameter {name} was changed outside the optimizer's step; "
-                    "compute a changed copy in forward() instead"
-                )
+        present = list(map(_changes, self._trainable.values()))
+        if present == noted:
+            return
+        name = next(
+            name for name, now, before in zip(self._trainable, present, noted, strict=True) if now != before
+        )
+        raise TrainingError(
+            f"the parameter {name} was changed outside the optimizer's step; "
+            "compute a changed copy in forward() instead"
+        )
 
     def check_unsaved(self) -> None:
         """Refuse changes that no state holds.
@@ -93,5 +98,4 @@ class Watch:
         ]
 
 
-def _changes(value: nn.Parameter) -> int:
-    return value._version  # pyright: ignore[reportPrivateUsage]
+_changes: Callable[[nn.Parameter], int] = attrgetter("_version")

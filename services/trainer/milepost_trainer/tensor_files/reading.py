@@ -2,14 +2,16 @@
 
 import ctypes
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from milepost_runtime.digests import FileDigest, RunningDigest
 from torch import Tensor
 
+from milepost_trainer.tensor_files.block_reading import BlockReader
 from milepost_trainer.tensor_files.layout import (
     LENGTH_BYTES,
     FileLayout,
@@ -17,10 +19,13 @@ from milepost_trainer.tensor_files.layout import (
     header_length,
     parse_layout,
 )
-from milepost_trainer.tensor_files.pages import BLOCK_BYTES
+from milepost_trainer.tensor_files.pages import populate, touched_pages
 
-VECTORS_MAX = 512
-"""Tensors filled by one call; systems allow 1 024."""
+READ_BYTES = 4 * 1024 * 1024
+BLOCKS_AHEAD = 8
+"""Read and not yet copied and hashed, so that reading does not wait for either."""
+LARGE_BYTES_MIN = 1024 * 1024
+"""Memory of this size is likely to have no pages yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,6 @@ class TensorFile:
 
     path: Path
     layout: FileLayout
-    head: bytes
 
     @classmethod
     def open(cls, path: Path) -> "TensorFile":
@@ -43,7 +47,7 @@ class TensorFile:
             size_bytes = os.fstat(file.fileno()).st_size
             length = file.read(LENGTH_BYTES)
             header = file.read(header_length(length, size_bytes))
-        return cls(path, parse_layout(length, header, size_bytes), length + header)
+        return cls(path, parse_layout(length, header, size_bytes))
 
     def read_into(self, tensors: Mapping[str, Tensor]) -> FileDigest:
         """Fill contiguous CPU tensors of the file's names and forms; return what the whole file's bytes were.
@@ -52,22 +56,17 @@ class TensorFile:
             TensorFileError: the tensors are others, or the file has changed since it was opened.
             OSError: it cannot be read.
         """
-        self._check(tensors)
-        targets = [_bytes_of(tensors[name]) for name in self.layout.places if tensors[name].nbytes]
-        digest = RunningDigest()
-        descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        try:
-            with ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest") as hasher:
-                digest.update(self.head)
-                read = _read(descriptor, targets, self.layout.data_start)
-                hashing = [hasher.submit(_update, digest, group) for group in read]
-        finally:
-            os.close(descriptor)
-        for done in hashing:
-            done.result()
-        return digest.result()
+        (read,) = read_files([(self, tensors)])
+        if isinstance(read, Exception):
+            raise read
+        return read
 
-    def _check(self, tensors: Mapping[str, Tensor]) -> None:
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Refuse tensors that are not those of the file, or cannot be filled.
+
+        Raises:
+            TensorFileError: one of them is named.
+        """
         if tensors.keys() != self.layout.places.keys():
             names = ", ".join(sorted(tensors.keys() ^ self.layout.places.keys()))
             raise TensorFileError(f"{self.path.name} does not hold the tensors asked for: {names}")
@@ -79,49 +78,90 @@ class TensorFile:
                 raise TensorFileError(f"{name} cannot be read into a tensor that is not contiguous in memory")
 
 
-def _bytes_of(tensor: Tensor) -> memoryview:
-    """The memory of a tensor, which must outlive this."""
-    return memoryview((ctypes.c_ubyte * tensor.nbytes).from_address(tensor.data_ptr())).cast("B")
+def read_files(
+    wanted: Sequence[tuple[TensorFile, Mapping[str, Tensor]]],
+) -> list[FileDigest | TensorFileError | OSError]:
+    """Fill tensors from several files at the same time; return what each file's bytes were, or what is wrong.
+
+    One thread reads, so that blocks come one after the other as disks like it, from all files in proportion to
+    their sizes; another copies into the tensors, and each file has one for its digest, which takes longest.
+    """
+    with ExitStack() as stack:
+        copier = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="filler"))
+        memories = [memoryview(touched_pages(READ_BYTES)) for _ in range(BLOCKS_AHEAD)]
+        busy: list[list[Future[None]]] = [[] for _ in memories]
+        streams = [_Stream(file, tensors, copier, stack) for file, tensors in wanted]
+        turn = 0
+        while streams and (stream := min(streams, key=lambda found: found.share_done)).share_done < 1:
+            for done in busy[turn]:
+                done.result()
+            busy[turn] = stream.read_next(memories[turn])
+            turn = (turn + 1) % len(memories)
+        for done in (done for every in busy for done in every):
+            done.result()
+        return [stream.result() for stream in streams]
 
 
-def _groups(targets: Iterable[memoryview]) -> Iterator[list[memoryview]]:
-    """Cut into groups of about one block, in order."""
-    group: list[memoryview] = []
-    group_bytes = 0
-    for target in targets:
-        for start in range(0, len(target), BLOCK_BYTES):
-            piece = target[start : start + BLOCK_BYTES]
-            if group and (group_bytes + len(piece) > BLOCK_BYTES or len(group) == VECTORS_MAX):
-                yield group
-                group, group_bytes = [], 0
-            group.append(piece)
-            group_bytes += len(piece)
-    if group:
-        yield group
+class _Stream:
+    """One file on its way."""
 
+    def __init__(
+        self, file: TensorFile, tensors: Mapping[str, Tensor], copier: ThreadPoolExecutor, stack: ExitStack
+    ) -> None:
+        self._file = file
+        self._size_bytes = file.layout.size_bytes
+        self._done_bytes = 0
+        self._digest = RunningDigest()
+        self._error: TensorFileError | OSError | None = None
+        self._copier = copier
+        self._hasher = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest"))
+        try:
+            file.check(tensors)
+            self._places = [(place, tensors[name].data_ptr()) for name, place in file.layout.places.items()]
+            self._reader = BlockReader(file.path)
+            stack.callback(self._reader.close)
+        except (TensorFileError, OSError) as error:
+            self._error = error
 
-def _read(descriptor: int, targets: Sequence[memoryview], offset: int) -> Iterator[list[memoryview]]:
-    """Fill the targets from ``offset`` on, and give each group when it is full."""
-    for group in _groups(targets):
-        rest = group
-        while rest:
-            count = os.preadv(descriptor, rest, offset)
-            if count == 0:
-                raise TensorFileError(f"the file ends at byte {offset}")
-            offset += count
-            rest = _after(rest, count)
-        yield group
+    @property
+    def share_done(self) -> float:
+        """From 0 to 1; 1 as well when no more will be read."""
+        return 1.0 if self._error else self._done_bytes / self._size_bytes
 
+    def read_next(self, memory: memoryview) -> list[Future[None]]:
+        """Read a block; return what must be done before its memory is used again."""
+        start = self._done_bytes
+        size_bytes = min(len(memory), self._size_bytes - start)
+        try:
+            read_bytes = self._reader.read(memory, start, size_bytes)
+        except OSError as error:
+            self._error = error
+            return []
+        if read_bytes < size_bytes:
+            self._error = TensorFileError(f"the file ends at byte {start + read_bytes}")
+            return []
+        self._done_bytes += size_bytes
+        block = memory[:size_bytes]
+        return [
+            self._hasher.submit(self._digest.update, block),  # pyright: ignore[reportArgumentType]
+            self._copier.submit(self._fill, block, start),
+        ]
 
-def _after(group: Sequence[memoryview], count: int) -> list[memoryview]:
-    """What of a group is not filled yet after so many bytes."""
-    for index, target in enumerate(group):
-        if count < len(target):
-            return [target[count:], *group[index + 1 :]]
-        count -= len(target)
-    return []
+    def result(self) -> FileDigest | TensorFileError | OSError:
+        """Return what all bytes were, once everything was done."""
+        return self._error or self._digest.result()
 
-
-def _update(digest: RunningDigest, group: Iterable[memoryview]) -> None:
-    for piece in group:
-        digest.update(piece)  # pyright: ignore[reportArgumentType]
+    def _fill(self, block: memoryview, start: int) -> None:
+        """Copy a block to the tensors whose bytes it has; blocks come in order."""
+        stop = start + len(block)
+        address = ctypes.addressof(ctypes.c_ubyte.from_buffer(block)) - start
+        while self._places:
+            place, target = self._places[0]
+            first, last = max(place.start, start), min(place.stop, stop)
+            if first == place.start and place.stop - place.start >= LARGE_BYTES_MIN:
+                populate(target, place.stop - place.start)
+            if first < last:
+                ctypes.memmove(target + first - place.start, address + first, last - first)
+            if place.stop > stop:
+                return
+            del self._places[0]
