@@ -2,7 +2,9 @@
 
 Run it alone: ``python -m tests.benchmarks.bench_trainer_speed``. Both train in turns, an epoch each, the one that
 goes first changing; the figure is the median of the ratios of neighbouring epochs, since a machine's speed drifts.
-Both use one thread, and what is measured is that thread's own time: others on the machine count for less.
+Where the tensors of a training happen to lie in memory makes it several percent faster or slower for all its life,
+so both are made anew a few times, in turns as well. Both use one thread, and what is measured is that thread's own
+time: others on the machine count for less. How far apart two bare loops come out says what the figures are worth.
 """
 
 import statistics
@@ -25,7 +27,9 @@ from tests.trainer.initial_models import initial_model
 
 Row = tuple[str, float, str]
 
-PAIRS, WARM_UP = 30, 3
+ROUNDS, PAIRS, WARM_UP = 6, 8, 2
+"""Made anew, epochs of each, and epochs before those that count."""
+BARE = "bare loop"
 FEATURES, WINDOW, VALIDATION = 16, 32, 64
 
 
@@ -46,6 +50,7 @@ CASES = (
 )
 VARIANTS: dict[str, dict[str, object]] = {
     "": {},
+    BARE: {},
     "unit step": {"unit": "step"},
     "not deterministic": {"deterministic": False},
     "both clipping": {"gradient_clip": 1e6},
@@ -97,6 +102,33 @@ class BareLoop:
         self._epoch += 1
 
 
+class EngineLoop:
+    """The engine, driven as the worker does it."""
+
+    def __init__(self, case: Case, data: WindowedData, settings: dict[str, object]) -> None:
+        self._units = case.steps if settings.get("unit") == "step" else 1
+        self._trainer = ModelTrainer(
+            TrainingParts(_model(case), data, functional.mse_loss),
+            TrainingSettings(
+                epochs=PAIRS + WARM_UP,
+                batch_size=case.batch_size,
+                optimizer=OptimizerSettings("adamw", 1e-4),
+                **settings,
+            ),
+        )
+
+    @property
+    def losses(self) -> list[float]:
+        """On validation, after each epoch."""
+        return [entry["validation_loss"] for entry in self._trainer.history]
+
+    def epoch(self) -> None:
+        """Train for an epoch and validate."""
+        with self._trainer.entered():
+            for _ in range(self._units):
+                self._trainer.advance(self._trainer.unit + 1)
+
+
 def measure() -> list[Row]:
     """Return what was measured."""
     rows: list[Row] = []
@@ -106,8 +138,9 @@ def measure() -> list[Row]:
         for case in CASES:
             for variant, settings in VARIANTS.items():
                 name = f"{case.name}{', ' if variant else ''}{variant}"
-                ratio, seconds = _compared(case, settings)
-                rows.append((f"{name}: time of ModelTrainer over the bare loop's", ratio, "times"))
+                ratio, seconds = _compared(case, settings, with_itself=variant == BARE)
+                who = "another bare loop" if variant == BARE else "ModelTrainer"
+                rows.append((f"{name}: time of {who} over the bare loop's", ratio, "times"))
                 if not variant:
                     rows.append((f"{name}: bare loop", seconds / case.steps * 1000, "ms/step"))
     finally:
@@ -115,36 +148,30 @@ def measure() -> list[Row]:
     return rows
 
 
-def _compared(case: Case, settings: dict[str, object]) -> tuple[float, float]:
+def _compared(case: Case, settings: dict[str, object], *, with_itself: bool) -> tuple[float, float]:
     """Return the median ratio, and the median seconds of the bare loop's epochs."""
     data = _data(case.steps * case.batch_size)
     same = {name: value for name, value in settings.items() if name in ("gradient_clip", "averaging_decay")}
-    bare = BareLoop(_model(case), data, case.batch_size, **same)
-    trainer = ModelTrainer(
-        TrainingParts(_model(case), data, functional.mse_loss),
-        TrainingSettings(
-            epochs=PAIRS + WARM_UP,
-            batch_size=case.batch_size,
-            optimizer=OptimizerSettings("adamw", 1e-4),
-            **settings,
-        ),
-    )
 
-    def epoch_of_trainer() -> None:
-        with trainer.entered():
-            for _ in range(case.steps if settings.get("unit") == "step" else 1):
-                trainer.advance(trainer.unit + 1)
+    def bare() -> BareLoop:
+        return BareLoop(_model(case), data, case.batch_size, **same)
+
+    def other() -> BareLoop | EngineLoop:
+        return bare() if with_itself else EngineLoop(case, data, settings)
 
     ratios: list[float] = []
     bare_seconds: list[float] = []
-    for pair in range(PAIRS + WARM_UP):
-        turns = [epoch_of_trainer, bare.epoch] if pair % 2 else [bare.epoch, epoch_of_trainer]
-        taken = {turn.__name__: _seconds(turn) for turn in turns}
-        ratios.append(taken["epoch_of_trainer"] / taken["epoch"])
-        bare_seconds.append(taken["epoch"])
-    if "averaging_decay" not in settings:
-        assert [entry["validation_loss"] for entry in trainer.history] == bare.losses, "not the same training"
-    return statistics.median(ratios[WARM_UP:]), statistics.median(bare_seconds[WARM_UP:])
+    for number in range(ROUNDS):
+        measured, reference = (other(), bare()) if number % 2 else (bare(), other())[::-1]
+        for pair in range(PAIRS + WARM_UP):
+            turns = [measured, reference] if pair % 2 else [reference, measured]
+            taken = {turn: _seconds(turn.epoch) for turn in turns}
+            if pair >= WARM_UP:
+                ratios.append(taken[measured] / taken[reference])
+                bare_seconds.append(taken[reference])
+        if "averaging_decay" not in settings:
+            assert measured.losses == reference.losses, "not the same training"
+    return statistics.median(ratios), statistics.median(bare_seconds)
 
 
 def _seconds(work: Callable[[], None]) -> float:
