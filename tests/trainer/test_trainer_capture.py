@@ -417,12 +417,18 @@ def test_a_copy_that_fails_with_nothing_to_go_back_to_is_the_error(
 def test_a_run_that_ended_lets_go_of_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While results are written no copy of the state is left, and nothing was copied after the last unit."""
     sets: list[weakref.ref[Any]] = []
+    all_made = threading.Event()
     taken: list[int] = []
     real_init, real_capture = arena_sets.ArenaSet.__init__, Captures._capture
 
     def init(self: Any, changed: Any) -> None:
         real_init(self, changed)
         sets.append(weakref.ref(self))
+        if len(sets) == arena_sets.SETS_MAX:
+            all_made.set()
+
+    def write_when_the_next_one_is_taken(unit: int) -> None:
+        assert all_made.wait(20)
 
     def capture(self: Any, *arguments: Any) -> Any:
         taken.append(self._trainer.unit)
@@ -432,7 +438,8 @@ def test_a_run_that_ended_lets_go_of_its_memory(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Captures, "_capture", capture)
     monkeypatch.setattr(captures, "QUIET_FACTOR", 0)
     trainer = stepwise()
-    bench = Bench(tmp_path, trainer, policy=EVERY_UNIT)
+    once = CheckpointPolicySpec(every_units=150, min_seconds=0)
+    bench = Bench(tmp_path, trainer, policy=once, before_staging=write_when_the_next_one_is_taken)
     assert bench.run() is True
     gc.collect()
     assert len(sets) == arena_sets.SETS_MAX
