@@ -17,17 +17,24 @@ def nowhere(tmp_path, monkeypatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def leaves_of(command, words: list[str]) -> list:
+    """The commands of a group, of its groups too, each with the words that call it."""
+    inner = getattr(command, "commands", {})
+    if not inner:
+        return [(words, command)]
+    return [leaf for name, each in inner.items() for leaf in leaves_of(each, [*words, name])]
+
+
 @pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
 def test_every_command_has_the_help_of_the_table_an_example_and_json(entry, capsys) -> None:
     """The line in `milepost --help` is the first line of the command's own help."""
     command = load_command(entry.name)
     assert command.help is not None
     assert command.help.splitlines()[0] == entry.help
-    leaves = list(getattr(command, "commands", {}).values()) or [command]
-    for leaf in leaves:
+    for words, leaf in leaves_of(command, [entry.name]):
         assert "milepost" in leaf.epilog, f"{leaf.name} shows no example"
         assert any("--json" in parameter.opts for parameter in leaf.params), f"{leaf.name} has no --json"
-        assert run([entry.name, *([leaf.name] if leaf is not command else []), "--help"]) == 0
+        assert run([*words, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out
 
 

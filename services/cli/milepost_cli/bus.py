@@ -1,11 +1,9 @@
 """The bus as the command line uses it: commands with their verdict, and the event log."""
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import structlog
 from milepost_contracts import events
 from milepost_contracts.commands import Command
 from milepost_contracts.events import Side
@@ -20,6 +18,7 @@ from milepost_runtime.event_log import LogEntry, StoredEvent
 from milepost_cli.errors import NotFoundError, UnreachableError, error_of_verdict
 from milepost_cli.location import StackLocation
 from milepost_cli.operation_view import OperationView, view_of_events
+from milepost_cli.quiet import silence_logs
 
 SOURCE = "/cli"
 CONNECT_SECONDS = 4.0
@@ -103,8 +102,7 @@ def no_operation(operation_id: str) -> NotFoundError:
 async def open_bus(location: StackLocation) -> AsyncGenerator[Bus]:
     """Yield the bus of a stack; the connection is closed at the end."""
     settings = location.bus()
-    # A person is told by words and exit codes; the library's log lines would only come between.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    silence_logs()
     connection = await connect(settings, name="milepost command", patience_seconds=CONNECT_SECONDS)
     try:
         client = MilepostClient(connection, settings, SystemClock(), SOURCE)

@@ -50,6 +50,12 @@ COMMANDS: tuple[CommandEntry, ...] = (
     CommandEntry("follow", "follow", LOOKING, "Watch an operation until it has ended."),
     CommandEntry("checkpoints", "checkpoints", LOOKING, "List checkpoints, show one."),
     CommandEntry("events", "events", LOOKING, "Show, step through, export, import and compare events."),
+    CommandEntry(
+        "projections",
+        "projections",
+        STACK,
+        "Rebuild and verify the read models; see what could not be applied.",
+    ),
     CommandEntry("data", "data", DATA, "Add and list market data."),
     CommandEntry("spec", "spec", DATA, "Print example specs and their schemas."),
 )

@@ -1,6 +1,7 @@
 """Errors of the parts below the command line, as words with a fix and an exit code, in one table."""
 
 from milepost_infra import errors as infra
+from milepost_orchestrator.application import errors as orchestrator
 from milepost_runtime import errors as runtime
 
 from milepost_cli.errors import ErrorWords, ExitCode
@@ -18,6 +19,24 @@ _TABLE: tuple[tuple[type[BaseException], ExitCode, str, str], ...] = (
         ExitCode.UNREACHABLE,
         "store-unreachable",
         "start the stack with `milepost up --detach`, or see what is wrong with `milepost doctor`",
+    ),
+    (
+        orchestrator.DatabaseUnavailableError,
+        ExitCode.UNREACHABLE,
+        "database-unreachable",
+        "start the stack with `milepost up --detach`, or set MILEPOST_DATABASE_URL",
+    ),
+    (
+        orchestrator.RebuildInProgressError,
+        ExitCode.FAILED,
+        "rebuild-in-progress",
+        "wait for the other rebuild, or end it",
+    ),
+    (
+        orchestrator.SwapDelayedError,
+        ExitCode.FAILED,
+        "swap-delayed",
+        "something reads for very long; run `milepost projections rebuild` again",
     ),
     (
         runtime.BusPermissionError,

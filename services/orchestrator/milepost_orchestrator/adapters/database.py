@@ -16,7 +16,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from milepost_orchestrator.adapters.settings import DatabaseSettings
 from milepost_orchestrator.application.errors import DatabaseRefusedError, DatabaseUnavailableError
@@ -46,8 +46,11 @@ _AWAY = (
 )
 
 
-def create_engine(settings: DatabaseSettings) -> AsyncEngine:
-    """Return a pool that connects when it is first used; dispose of it when done."""
+def create_engine(settings: DatabaseSettings, **server_settings: str) -> AsyncEngine:
+    """Return a pool that connects when it is first used; dispose of it when done.
+
+    ``server_settings`` are Postgres's own, for every connection.
+    """
     return create_async_engine(
         settings.url,
         pool_size=settings.connections_max,
@@ -61,6 +64,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
                 "application_name": "milepost-orchestrator",
                 "search_path": settings.schema,
                 "timezone": "UTC",
+                **server_settings,
                 "datestyle": "ISO",
             },
         },
@@ -84,6 +88,14 @@ def database_errors(what: str) -> Generator[None]:
         if isinstance(cause, _AWAY) or error.connection_invalidated:
             raise DatabaseUnavailableError(f"{what}: {type(cause).__name__}") from error
         raise
+
+
+async def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
+    """Return asyncpg's own connection, for what SQLAlchemy has no word for; no transaction is open on it."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    if not isinstance(driver, asyncpg.Connection):
+        raise TypeError("the database URL must use asyncpg")
+    return driver
 
 
 async def migrate(engine: AsyncEngine, settings: DatabaseSettings) -> None:

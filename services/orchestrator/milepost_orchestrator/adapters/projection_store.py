@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from milepost_orchestrator.adapters.database import database_errors
+from milepost_orchestrator.adapters.database import database_errors, driver_of
 from milepost_orchestrator.adapters.models import (
     ArtifactModel,
     AttemptModel,
@@ -117,7 +117,7 @@ class PostgresProjectionStore:
     async def apply(self, changes: Changes, *, cursor_min: int) -> bool:
         """Write the rows and move the cursor; see the port."""
         async with self._transaction("project") as driver:
-            cursor, generation = await _locked_cursor(driver)
+            cursor, generation = await locked_cursor(driver)
             if cursor < cursor_min:
                 raise CursorMovedError(f"it is {cursor} and was {cursor_min}")
             if self._generation is not None and generation != self._generation:
@@ -131,7 +131,7 @@ class PostgresProjectionStore:
     async def replace(self, operation_id: str, rows: Callable[[int], Awaitable[Changes]]) -> Changes:
         """Write all rows of one operation anew; see the port."""
         async with self._transaction("write an operation anew") as driver:
-            cursor, generation = await _locked_cursor(driver)
+            cursor, generation = await locked_cursor(driver)
             changes = await rows(cursor)
             for table in TABLES:
                 await driver.execute(f"DELETE FROM {table.name} WHERE operation_id = $1", operation_id)  # noqa: S608 - our own names
@@ -144,7 +144,7 @@ class PostgresProjectionStore:
     async def advance(self, sequence: int) -> None:
         """Move the cursor forward; see the port."""
         async with self._transaction("move the cursor") as driver:
-            cursor, _ = await _locked_cursor(driver)
+            cursor, _ = await locked_cursor(driver)
             if cursor < sequence:
                 await _move_cursor(driver, sequence)
 
@@ -152,15 +152,12 @@ class PostgresProjectionStore:
     async def _transaction(self, what: str) -> AsyncGenerator[asyncpg.Connection]:
         with database_errors(what):
             async with self._engine.connect() as pooled:
-                # COPY is asyncpg's own; SQLAlchemy lends its connection and has no transaction open on it.
-                driver = (await pooled.get_raw_connection()).driver_connection
-                if not isinstance(driver, asyncpg.Connection):
-                    raise TypeError("the database URL must use asyncpg")
+                driver = await driver_of(pooled)  # COPY is asyncpg's own
                 async with driver.transaction():
                     yield driver
 
 
-async def _locked_cursor(driver: asyncpg.Connection) -> tuple[int, int]:
+async def locked_cursor(driver: asyncpg.Connection) -> tuple[int, int]:
     """Return sequence and generation; whoever else wants them waits until the transaction ends."""
     row = cast(
         "Mapping[str, int] | None",

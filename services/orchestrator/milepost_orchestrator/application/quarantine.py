@@ -22,6 +22,19 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """One event that was set aside."""
+
+    sequence: int
+    operation_id: str
+    side: str
+    name: str
+    error: str
+    payload: bytes
+    """The event as it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retried:
     """What came of trying one operation's events again."""
 

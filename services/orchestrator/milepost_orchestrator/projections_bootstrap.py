@@ -1,0 +1,79 @@
+"""Compose what looks after read models from outside of an orchestrator: rebuild, verify, quarantine."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from milepost_runtime.bus.connection import connect
+from milepost_runtime.bus.event_log import JetStreamEventLog
+from milepost_runtime.clock import SystemClock
+from milepost_runtime.event_log import EventLog
+from milepost_runtime.settings import BusSettings, StoreSettings
+from milepost_runtime.store.s3 import S3ArtifactStore
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from milepost_orchestrator.adapters.database import create_engine, migrate
+from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
+from milepost_orchestrator.adapters.quarantine_reading import quarantined_events
+from milepost_orchestrator.adapters.rebuild_space import open_rebuild_space
+from milepost_orchestrator.adapters.recorded_objects import recorded_artifacts, recorded_manifests
+from milepost_orchestrator.adapters.settings import DatabaseSettings
+from milepost_orchestrator.application.quarantine import Quarantine, Quarantined
+from milepost_orchestrator.application.rebuilding import Rebuild, RebuildProgress, RebuildReport
+from milepost_orchestrator.application.store_check import missing_in_store
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionSettings:
+    """Where everything is."""
+
+    bus: BusSettings
+    store: StoreSettings
+    database: DatabaseSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Projections:
+    """The read models of one tenant, to be looked after."""
+
+    settings: ProjectionSettings
+    event_log: EventLog
+    engine: AsyncEngine
+    store: S3ArtifactStore
+    quarantine: Quarantine
+
+    async def rebuild(self, tell: Callable[[RebuildProgress], None], *, swap: bool) -> RebuildReport:
+        """Rebuild the read models and compare them; see ``application.rebuilding``."""
+        async with open_rebuild_space(self.settings.database) as space:
+            return await Rebuild(self.event_log, space, SystemClock(), tell).run(swap=swap)
+
+    async def quarantined(self, limit: int) -> list[Quarantined]:
+        """Return events in quarantine, in the order of the log."""
+        return await quarantined_events(self.engine, limit=limit)
+
+    async def missing_in_store(self) -> AsyncIterator[str]:
+        """Yield in words what is on record and not in the store."""
+        manifests = await recorded_manifests(self.engine)
+        artifacts = await recorded_artifacts(self.engine)
+        async for words in missing_in_store(self.store, manifests, artifacts):
+            yield words
+
+
+@asynccontextmanager
+async def open_projections(settings: ProjectionSettings) -> AsyncGenerator[Projections]:
+    """Yield the read models; connections are closed at the end.
+
+    Raises:
+        BusUnavailableError, DatabaseUnavailableError, DatabaseRefusedError: one does not answer, or refuses.
+    """
+    async with AsyncExitStack() as resources:
+        connection = await connect(settings.bus, name="projections")
+        resources.push_async_callback(connection.close)
+        engine = create_engine(settings.database)
+        resources.push_async_callback(engine.dispose)
+        await migrate(engine, settings.database)
+        store = S3ArtifactStore(settings.store)
+        resources.callback(store.close)
+        event_log = JetStreamEventLog(connection, settings.bus)
+        quarantine = Quarantine(event_log, PostgresProjectionStore(engine))
+        yield Projections(settings, event_log, engine, store, quarantine)
