@@ -7,6 +7,7 @@ import numpy as np
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.orders import Conditions
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
+from milepost_contracts.model import ContractModel
 
 from tests.backtester.backtest_doubles import Trader
 from tests.support.bars import make_bars
@@ -89,3 +90,16 @@ class PortfolioTrader:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._trader.load_state_dict(state)
+
+
+class Blind:
+    """No strategy: it sees no bars."""
+
+    VERSION = "1"
+    Parameters = ContractModel
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass

@@ -363,7 +363,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
     EachCompiledRun: {
         "_book": "the engine's",
         "_bars": "input",
-        "_columns": "input",
+        "_wishes": "input, and where it and the memories lie",
         "_rules": "memories are state: strategy.memory",
     },
     EachSymbol: {"strategies": "state: strategy.symbols"},

@@ -16,6 +16,8 @@ from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.portfolio_strategy import EachSymbol
 from milepost_backtester.engine.strategy import CompiledRule
 from milepost_backtester.engine.terms import Terms
+from milepost_backtester.strategies.rotation import Rotation
+from milepost_contracts.specs.strategies import RotationParameters
 
 from tests.backtester.backtest_doubles import Script, bars_of, digest_of, through_json
 from tests.backtester.portfolio_doubles import (
@@ -266,6 +268,7 @@ MAKERS: dict[str, tuple[Any, Any]] = {
     "every kind of order": (lambda: PortfolioTrader(seed=4), "python"),
     "ema, compiled": (lambda: each("ema"), "compiled"),
     "sma, python": (lambda: each("sma"), "python"),
+    "rotation": (lambda: Rotation(RotationParameters(lookback=5, hold=2, every=3)), "python"),
 }
 
 
@@ -381,6 +384,19 @@ def test_a_compiled_rule_may_want_positions_of_all_symbols() -> None:
     expected = run(bars, Together(), tier="python")
     assert digest_of(run(bars, Together())) == digest_of(expected)
     assert len({fill.symbol for fill in expected.fills}) == 3
+
+
+def test_rotation_holds_the_strongest() -> None:
+    """After each change the symbol that rose most over its own last bars is held with all the equity, or none."""
+    rising = [(float(10 + i),) * 4 for i in range(9)]
+    turning = [(price,) * 4 for price in (10.0, 9.0, 8.0, 8.0, 16.0, 32.0, 33.0, 33.0, 33.0)]
+    strategy = Rotation(RotationParameters(lookback=2, hold=1, every=3))
+    engine = run(portfolio([bars_of(*rising), bars_of(*turning)]), strategy, cash=1000.0)
+    first = 1000 / 12
+    assert fills_of(engine)[:2] == [(3, 0, pytest.approx(first), 13), (6, 0, pytest.approx(-first), 16)]
+    assert (engine.fills[2].symbol, engine.fills[2].bar, engine.fills[2].price) == (1, 6, 33)
+    falling = bars_of(*[(float(20 - i),) * 4 for i in range(9)])
+    assert run(portfolio([falling]), Rotation(RotationParameters(lookback=2, every=3))).fills == []
 
 
 def test_bars_and_strategies_that_do_not_fit_are_refused() -> None:

@@ -6,17 +6,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from milepost_backtester.engine.bars import Bars
 from milepost_backtester.market_data import SCHEMA
 from milepost_backtester.parquet import MEDIA_TYPE, write_table
 from milepost_backtester.results import RESULT_FILES
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
+from milepost_contracts.commands import StartOperation
 from milepost_contracts.datasets import Dataset
 from milepost_contracts.events import AttemptLost, Cancelled, Completed, Failed, StateSnapshot
 from milepost_contracts.model import JsonObject
+from milepost_contracts.verdicts import Rejected
 from milepost_infra.endpoints import StackEndpoints
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.store.datasets import DatasetCatalogue
 
+from tests.backtester.portfolio_doubles import holed
 from tests.support.bars import make_bars
 from tests.support.harness import Harness, child_pid, open_harness
 
@@ -37,12 +41,16 @@ async def harness(tenant: StackEndpoints, tmp_path: Path) -> AsyncIterator[Harne
 
 def add_bars(harness: Harness, directory: Path, count: int) -> None:
     """Put a dataset called ``walk`` into the catalogue."""
-    path = directory / "walk.parquet"
-    bars = make_bars(count)
+    put_bars(harness, directory, "walk", make_bars(count))
+
+
+def put_bars(harness: Harness, directory: Path, name: str, bars: Bars) -> None:
+    """Put a dataset into the catalogue."""
+    path = directory / f"{name}.parquet"
     write_table({name: getattr(bars, name) for name in SCHEMA.names}, SCHEMA, path)
-    artifact = harness.store.put_file(path, name="walk.parquet", media_type=MEDIA_TYPE)
+    artifact = harness.store.put_file(path, name=path.name, media_type=MEDIA_TYPE)
     now = SystemClock().now()
-    dataset = Dataset(name="walk", artifact=artifact, rows=count, first=now, last=now, added_at=now)
+    dataset = Dataset(name=name, artifact=artifact, rows=len(bars), first=now, last=now, added_at=now)
     DatasetCatalogue(harness.store).put(dataset)
 
 
@@ -89,6 +97,44 @@ async def test_cancelled_at_half_goes_on_elsewhere_and_ends_the_same(
         assert isinstance(await harness.end(operation_id), Cancelled)
         assert await saved(harness, operation_id) == [(unit, CheckpointReason.CANCELLATION)]
     assert await results(harness, await harness.resume(operation_id)) == expected
+
+
+async def test_several_symbols_with_orders_across_the_cut_end_the_same(
+    harness: Harness, tmp_path: Path
+) -> None:
+    """Three symbols with holes, cancelled while linked orders of several wait, resumed elsewhere: equal."""
+    names = ("one", "two", "three")
+    for name, bars in zip(names, holed(1, count=2_000), strict=True):
+        put_bars(harness, tmp_path, name, bars)
+    portfolio: JsonObject = {
+        "data": [{"name": name} for name in names],
+        "strategy": {"name": "bracketer", "parameters": {"every": 5}},
+        "terms": {"slippage_random_rate": 0.001, "borrow_rate": 0.05, "leverage_max": 3.0},
+    }
+    expected = await results(harness, await harness.start("backtest", portfolio))
+
+    operation_id = await harness.start("backtest", portfolio, stop_at_unit=1_007)
+    assert isinstance(await harness.end(operation_id), Cancelled)
+    (snapshot,) = await harness.events(operation_id, StateSnapshot)
+    assert isinstance(snapshot, StateSnapshot)
+    assert snapshot.summary["orders_waiting"] > 3
+    assert len(snapshot.summary["positions"]) > 1
+    await harness.services.running[-1].stop()
+    await harness.services.worker("w-2", "backtest")
+    assert await results(harness, await harness.resume(operation_id)) == expected
+
+
+async def test_the_same_bars_under_two_names_are_refused_before_anything_starts(
+    harness: Harness, tmp_path: Path
+) -> None:
+    """The command is rejected with both names."""
+    for name in ("walk", "copy"):
+        put_bars(harness, tmp_path, name, make_bars(50))
+    command = StartOperation(kind="backtest", spec={"data": [{"name": "walk"}, {"name": "copy"}]})
+    verdict = await harness.client.request(command)
+    assert isinstance(verdict, Rejected)
+    assert [problem.field for problem in verdict.problems] == ["spec.data"]
+    assert "the same bars more than once: walk, copy" in verdict.problems[0].message
 
 
 async def test_killed_child_costs_only_time(harness: Harness, tmp_path: Path) -> None:

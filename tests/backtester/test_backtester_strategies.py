@@ -55,6 +55,7 @@ def test_a_broken_module_does_not_take_others_away(register: Register) -> None:
     [
         ("fractions:Fraction", "no pydantic model `Parameters`"),
         ("tests.backtester.backtest_doubles:Half", "VERSION"),
+        ("tests.backtester.portfolio_doubles:Blind", "lacks on_bar or on_bars"),
     ],
 )
 def test_a_class_that_is_no_strategy_is_refused(register: Register, value: str, words: str) -> None:

@@ -88,7 +88,7 @@ def _around(bars: Bars) -> list[Row]:
         data = directory / "bars.parquet"
         write_table({column: getattr(bars, column) for column in SCHEMA.names}, SCHEMA, data)
         load = len(bars) / _best(lambda: load_bars(data))
-        run = Run("sma-cross on walk", "walk", bars, {}, CASH)
+        run = Run("sma-cross on walk", ("walk",), bars, {}, CASH)
         results = _best(lambda: write_results(engine, run, directory))
 
     state = _best(lambda: [engine.state_dict() for _ in range(1000)]) / 1000

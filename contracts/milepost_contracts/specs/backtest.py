@@ -1,8 +1,9 @@
 """Spec of a backtest: data, strategy, account."""
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from milepost_contracts.datasets import DatasetReference
 from milepost_contracts.ids import Token
@@ -12,6 +13,7 @@ from milepost_contracts.specs.strategies import SmaCrossParameters
 __all__ = ["CHANGEABLE", "BacktestSpec", "SmaCrossParameters", "StrategySpec", "TermsSpec"]
 
 
+Datasets: TypeAlias = Annotated[tuple[DatasetReference, ...], Field(min_length=1, max_length=128)]
 Amount: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate: TypeAlias = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
@@ -57,10 +59,23 @@ class TermsSpec(ContractModel):
         return margin
 
 
-class BacktestSpec(ContractModel):
-    """One backtest over the bars of one dataset."""
+def _one_or_many(value: Any) -> Literal["one", "many"]:
+    return "many" if isinstance(value, list | tuple) else "one"
 
-    data: DatasetReference
+
+def _twice(values: Sequence[str | None]) -> list[str]:
+    return sorted({value for value in values if value is not None and values.count(value) > 1})
+
+
+class BacktestSpec(ContractModel):
+    """One backtest over the bars of one dataset, or of several on one account."""
+
+    data: Annotated[
+        Annotated[DatasetReference, Tag("one")] | Annotated[Datasets, Tag("many")],
+        Discriminator(_one_or_many),
+    ]
+    """One dataset, or a list of them, one for each symbol: bars are matched by their times, and where a symbol has
+    none it is marked at its last close and cannot trade."""
     strategy: StrategySpec = StrategySpec()
     initial_cash: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100_000.0
     """In the currency of the data."""
@@ -69,6 +84,27 @@ class BacktestSpec(ContractModel):
     terms: TermsSpec = TermsSpec()
     tier: Literal["auto", "compiled", "wake", "python"] = "auto"
     """How the strategy is called; the result is the same. ``auto``: the fastest way that it offers."""
+
+    @field_validator("data")
+    @classmethod
+    def _data_is_given_once(
+        cls, data: DatasetReference | tuple[DatasetReference, ...]
+    ) -> DatasetReference | tuple[DatasetReference, ...]:
+        if isinstance(data, DatasetReference):
+            return data
+        names = _twice([each.name for each in data])
+        if names:
+            raise ValueError(f"given more than once: {', '.join(names)}")
+        digests = _twice([each.digest for each in data])
+        if digests:
+            same = [each.name or digest for digest in digests for each in data if each.digest == digest]
+            raise ValueError(f"the same bars more than once: {', '.join(same)}")
+        return data
+
+    @property
+    def datasets(self) -> tuple[DatasetReference, ...]:
+        """The datasets, one or many."""
+        return (self.data,) if isinstance(self.data, DatasetReference) else self.data
 
 
 CHANGEABLE: dict[str, tuple[str, ...]] = {

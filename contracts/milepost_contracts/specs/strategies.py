@@ -84,12 +84,28 @@ class BuyAndHoldParameters(ContractModel):
     quantity: Units = 100.0
 
 
+class RotationParameters(ContractModel):
+    """Hold the strongest of several symbols: those whose close rose most over ``lookback`` of their bars."""
+
+    lookback: Annotated[int, Field(ge=1, le=100_000)] = 60
+    """A symbol with fewer bars so far is not held."""
+    hold: Annotated[int, Field(ge=1, le=128)] = 1
+    """How many symbols at once, each with the same share of the equity."""
+    every: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """Bars of the common timeline from one change to the next."""
+    exposure: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Value of all that is held when ``hold`` symbols are, in equities."""
+    rising_only: bool = True
+    """Hold cash rather than a symbol that fell."""
+
+
 STRATEGY_PARAMETERS: Mapping[str, type[ContractModel]] = {
     "bollinger": BollingerParameters,
     "buy-and-hold": BuyAndHoldParameters,
     "donchian-breakout": DonchianBreakoutParameters,
     "ema-cross": EmaCrossParameters,
     "model": ModelParameters,
+    "rotation": RotationParameters,
     "rsi-reversion": RsiReversionParameters,
     "sma-cross": SmaCrossParameters,
 }

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from milepost_contracts.datasets import DatasetReference
 from milepost_contracts.model import ContractModel
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.sweep_constraints import parse_constraint
@@ -138,6 +139,15 @@ class SweepSpec(BacktestSpec):
     best: Literal["auto", "highest", "lowest"] = "auto"
     """Which end of the figure is the better one; ``auto`` knows it for each figure."""
     walk_forward: WalkForwardSpec | None = None
+
+    @field_validator("data")
+    @classmethod
+    def _is_one_symbol(
+        cls, data: DatasetReference | tuple[DatasetReference, ...]
+    ) -> DatasetReference | tuple[DatasetReference, ...]:
+        if isinstance(data, tuple):
+            raise ValueError("a sweep takes one dataset: give an object rather than a list")  # noqa: TRY004 - pydantic's
+        return data
 
     @field_validator("grid")
     @classmethod

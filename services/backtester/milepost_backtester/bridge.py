@@ -36,7 +36,7 @@ class BacktestingProgressBridge(ProgressBridge[State]):
         super().__init__(host)
         self._engine = engine
         self._fingerprint = dict(fingerprint)
-        self._segments = segments or SegmentedLogs()
+        self._segments = segments or SegmentedLogs(len(engine.symbols) or 1)
 
     @property
     def state(self) -> State:
@@ -60,8 +60,17 @@ class BacktestingProgressBridge(ProgressBridge[State]):
             "bar": unit,
             "equity": self._engine.logs.equity.item(unit - 1) if unit else state["cash"],
             "cash": state["cash"],
-            "position": state["position"][0],
+            **self._positions(state),
             "fills": state["fills"],
             "trades": state["trades"],
             "orders_waiting": len(state["waiting"]),
+        }
+
+    def _positions(self, state: State) -> JsonObject:
+        """The units of the one symbol, or those of each that is held."""
+        names = self._engine.symbols
+        if not names:
+            return {"position": state["position"][0]}
+        return {
+            "positions": {name: units for name, units in zip(names, state["position"], strict=True) if units}
         }

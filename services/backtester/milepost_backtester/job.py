@@ -7,6 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from milepost_contracts.messages import problems_of
 from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.backtest import BacktestSpec
@@ -23,16 +24,19 @@ from milepost_backtester.engine.backtesting_engine import (
     STATE_SCHEMA_VERSION,
     BacktestingEngine,
 )
+from milepost_backtester.engine.bars import Floats
+from milepost_backtester.engine.portfolio_strategy import EachSymbol
 from milepost_backtester.engine.strategy import Tier
 from milepost_backtester.engine.terms import Terms
-from milepost_backtester.market_data import load_bars
 from milepost_backtester.results import RESULT_FILES, Run, write_results
 from milepost_backtester.segments import SegmentedLogs
-from milepost_backtester.strategies.inputs import FingerprintedStrategy, StrategyInputs, strategy_of
+from milepost_backtester.strategies.inputs import FingerprintedStrategy
 from milepost_backtester.strategies.registry import StrategyClass, check_parameters, find_strategy
+from milepost_backtester.symbols import data_fingerprint, load_symbols, names_of, strategy_for
 
 FILE_WRITERS = ("numpy", "pyarrow", "matplotlib", "jinja2")
 """Libraries whose version shows in the bytes of the result files."""
+TITLE_SYMBOLS_MAX = 4
 
 
 class BacktestJob:
@@ -41,7 +45,7 @@ class BacktestJob:
     def __init__(self, engine: BacktestingEngine, run: Run, *, fingerprint: Mapping[str, str]) -> None:
         self._engine = engine
         self._run = run
-        self._segments = SegmentedLogs()
+        self._segments = SegmentedLogs(len(run.symbols))
         self.fingerprint: Mapping[str, str] = dict(fingerprint)
         """What must be equal for a resumed run to be exact."""
         self.total_units = engine.total_bars
@@ -101,9 +105,15 @@ class BacktestJob:
         logs = self._engine.logs
         return {
             "equity": logs.equity.item(-1),
-            "position": logs.position.item(-1),
+            **self._held(logs.position),
             "trades": float(len(logs.trades)),
         }
+
+    def _held(self, position: Floats) -> dict[str, float]:
+        """Units of the one symbol, or how many of several are held."""
+        if position.ndim == 1:
+            return {"position": position.item(-1)}
+        return {"symbols_held": float(np.count_nonzero(position[:, -1]))}
 
 
 def create_backtest_job(context: JobContext) -> BacktestJob:
@@ -115,12 +125,9 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
     spec = _spec_of(context.spec)
     strategy_class = find_strategy(spec.strategy.name)
     parameters = check_parameters(strategy_class, spec.strategy.parameters)
-    digest = spec.data.digest
-    if digest is None or digest not in context.inputs:
-        raise ValueError(f"spec.data: the bars of {spec.data.name or digest} are not among the inputs")
-    bars = load_bars(context.inputs[digest])
-    instrument = spec.data.name or digest[:19]
-    strategy = strategy_of(strategy_class, parameters, StrategyInputs(bars, instrument, context.inputs))
+    bars = load_symbols(spec, context.inputs, strategy_class)
+    symbols = names_of(spec)
+    strategy = strategy_for(bars, symbols, strategy_class, parameters, context.inputs)
     engine = BacktestingEngine(
         bars,
         strategy,
@@ -128,12 +135,13 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
         terms=terms_of(spec),
         tier=spec.tier,
     )
-    fingerprint = fingerprint_of(spec, strategy_class, parameters, digest, tier=engine.tier)
-    if isinstance(strategy, FingerprintedStrategy):
-        fingerprint |= {**strategy.fingerprint, **environment_entries(strategy.environment)}
+    fingerprint = fingerprint_of(spec, strategy_class, parameters, tier=engine.tier)
+    for part in strategy.strategies.values() if isinstance(strategy, EachSymbol) else (strategy,):
+        if isinstance(part, FingerprintedStrategy):
+            fingerprint |= {**part.fingerprint, **environment_entries(part.environment)}
     run = Run(
-        title=f"{spec.strategy.name} on {instrument}",
-        instrument=instrument,
+        title=f"{spec.strategy.name} on {_listed(symbols)}",
+        symbols=symbols,
         bars=bars,
         spec=spec.model_dump(mode="json"),
         initial_cash=spec.initial_cash,
@@ -150,7 +158,7 @@ def terms_of(spec: BacktestSpec) -> Terms:
 
 
 def fingerprint_of(
-    spec: BacktestSpec, strategy: StrategyClass, parameters: BaseModel, data_digest: str, *, tier: Tier
+    spec: BacktestSpec, strategy: StrategyClass, parameters: BaseModel, *, tier: Tier
 ) -> dict[str, str]:
     """Return what must be equal for a resumed run to be exact.
 
@@ -164,12 +172,20 @@ def fingerprint_of(
         "strategy": spec.strategy.name,
         "strategy_version": strategy.VERSION,
         "parameters": digest_of_bytes(canonical_json(parameters.model_dump(mode="json"))),
-        "data": data_digest,
+        **data_fingerprint(spec),
         "initial_cash": repr(spec.initial_cash),
         **{name: repr(value) for name, value in asdict(terms_of(spec)).items()},
         "tier": tier,
         **environment_entries({name: version(name) for name in FILE_WRITERS}),
     }
+
+
+def _listed(symbols: tuple[str, ...]) -> str:
+    """Return names for a title: all of a few, otherwise how many more there are."""
+    if len(symbols) <= TITLE_SYMBOLS_MAX:
+        return ", ".join(symbols)
+    shown = ", ".join(symbols[: TITLE_SYMBOLS_MAX - 1])
+    return f"{shown} and {len(symbols) - TITLE_SYMBOLS_MAX + 1} more"
 
 
 def _spec_of(content: JsonObject) -> BacktestSpec:

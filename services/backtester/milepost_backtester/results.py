@@ -3,20 +3,25 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from milepost_contracts.model import JsonObject
 from milepost_runtime.digests import canonical_json
 
-from milepost_backtester.engine.backtesting_engine import BacktestingEngine
-from milepost_backtester.engine.bars import Bars
+from milepost_backtester.engine.backtesting_engine import BacktestingEngine, EquityCurve
+from milepost_backtester.engine.bars import Bars, Floats
 from milepost_backtester.engine.layouts import Table
+from milepost_backtester.engine.portfolio_bars import PortfolioBars
+from milepost_backtester.engine.records import Logs
 from milepost_backtester.parquet import MEDIA_TYPE, write_table
 from milepost_backtester.report.content import FillMarks, Instrument, ReportContent, TradeMarks
 from milepost_backtester.report.writing import REPORT_FILES, write_report
 from milepost_backtester.statistics import Statistics, compute_statistics
+from milepost_backtester.statistics.symbols import SymbolStatistics, symbol_statistics
 from milepost_backtester.tables import (
-    EQUITY_RESULT,
     FILLS_RESULT,
     TRADES_RESULT,
+    equity_result,
+    names_at,
     record_columns,
     times_at,
 )
@@ -36,8 +41,9 @@ class Run:
     """What was run, as far as the engine does not know it."""
 
     title: str
-    instrument: str
-    bars: Bars
+    symbols: tuple[str, ...]
+    """Names, in the order of the engine's symbols."""
+    bars: Bars | PortfolioBars
     spec: JsonObject
     initial_cash: float
 
@@ -45,27 +51,8 @@ class Run:
 def write_results(engine: BacktestingEngine, run: Run, directory: Path) -> Statistics:
     """Write the result files of what the engine has done so far and return the figures."""
     curve, logs = engine.curve, engine.logs
-    timestamp = curve.timestamp
-    write_table(
-        {
-            **record_columns(logs.trades),
-            "entry_time": times_at(timestamp, logs.trades["entry_bar"]),
-            "exit_time": times_at(timestamp, logs.trades["exit_bar"]),
-        },
-        TRADES_RESULT,
-        directory / "trades.parquet",
-    )
-    write_table(
-        {**record_columns(logs.fills), "time": times_at(timestamp, logs.fills["bar"])},
-        FILLS_RESULT,
-        directory / "fills.parquet",
-    )
-    write_table(
-        {name: getattr(curve, name) for name in EQUITY_RESULT.names},
-        EQUITY_RESULT,
-        directory / "equity.parquet",
-    )
-    closes = run.bars.close[: len(timestamp)]
+    _write_logs(curve, logs, run.symbols, directory)
+    closes = run.bars.close[..., : len(curve.timestamp)]
     statistics = compute_statistics(
         curve,
         logs.fills,
@@ -75,11 +62,61 @@ def write_results(engine: BacktestingEngine, run: Run, directory: Path) -> Stati
         closes=closes,
         outcome=engine.outcome,
     )
-    (directory / "statistics.json").write_bytes(canonical_json(asdict(statistics)))
-    instrument = Instrument(run.instrument, closes, _fill_marks(logs.fills), _trade_marks(logs.trades))
-    content = ReportContent(run.title, timestamp, curve.equity, (instrument,), statistics, run.spec)
+    symbols = _symbol_figures(curve, logs, run.symbols, closes)
+    figures = asdict(statistics)
+    if symbols:
+        figures["symbols"] = {name: asdict(part) for name, part in symbols.items()}
+    (directory / "statistics.json").write_bytes(canonical_json(figures))
+    instruments = tuple(
+        _instrument(name, place, close, logs)
+        for place, (name, close) in enumerate(zip(run.symbols, np.atleast_2d(closes), strict=True))
+    )
+    content = ReportContent(
+        run.title, curve.timestamp, curve.equity, instruments, statistics, run.spec, symbols
+    )
     write_report(content, directory)
     return statistics
+
+
+def _write_logs(curve: EquityCurve, logs: Logs, symbols: tuple[str, ...], directory: Path) -> None:
+    timestamp = curve.timestamp
+    write_table(
+        {
+            **record_columns(logs.trades),
+            "symbol": names_at(symbols, logs.trades["symbol"]),
+            "entry_time": times_at(timestamp, logs.trades["entry_bar"]),
+            "exit_time": times_at(timestamp, logs.trades["exit_bar"]),
+        },
+        TRADES_RESULT,
+        directory / "trades.parquet",
+    )
+    write_table(
+        {
+            **record_columns(logs.fills),
+            "symbol": names_at(symbols, logs.fills["symbol"]),
+            "time": times_at(timestamp, logs.fills["bar"]),
+        },
+        FILLS_RESULT,
+        directory / "fills.parquet",
+    )
+    schema = equity_result(symbols)
+    columns = (timestamp, curve.equity, curve.cash, *np.atleast_2d(curve.position))
+    write_table(dict(zip(schema.names, columns, strict=True)), schema, directory / "equity.parquet")
+
+
+def _symbol_figures(
+    curve: EquityCurve, logs: Logs, symbols: tuple[str, ...], closes: Floats
+) -> dict[str, SymbolStatistics]:
+    """Return the figures of each symbol; of a single one those of the run say it all."""
+    if len(symbols) == 1:
+        return {}
+    return symbol_statistics(symbols, curve.position, logs.fills, logs.trades, closes)
+
+
+def _instrument(name: str, place: int, close: Floats, logs: Logs) -> Instrument:
+    fills = logs.fills[logs.fills["symbol"] == place]
+    trades = logs.trades[logs.trades["symbol"] == place]
+    return Instrument(name, close, _fill_marks(fills), _trade_marks(trades))
 
 
 def _fill_marks(fills: Table) -> FillMarks:

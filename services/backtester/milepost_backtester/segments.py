@@ -22,7 +22,7 @@ from milepost_runtime.errors import CheckpointDamagedError
 
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.parquet import MEDIA_TYPE, Schema, Table, read_table, write_table
-from milepost_backtester.tables import SEGMENT_SCHEMAS, Columns, columns_of, logs_of
+from milepost_backtester.tables import Columns, columns_of, logs_of, segment_schemas
 
 SEGMENTS_MAX = 16
 RowsOf: TypeAlias = Callable[[str, int, int], Columns]
@@ -117,8 +117,9 @@ class Segments:
 class SegmentedLogs(Segments):
     """The logs of a backtest."""
 
-    def __init__(self) -> None:
-        super().__init__(SEGMENT_SCHEMAS)
+    def __init__(self, symbols: int = 1) -> None:
+        super().__init__(segment_schemas(symbols))
+        self._symbols = symbols
 
     def plan(self, logs: Logs, lengths: Mapping[str, int]) -> SegmentPlan:
         """Return how to save the logs up to these lengths; copies the rows that must be written."""
@@ -130,7 +131,7 @@ class SegmentedLogs(Segments):
         Raises:
             CheckpointDamagedError: rows are missing.
         """
-        return logs_of(self.restore_rows(checkpoint, lengths))
+        return logs_of(self.restore_rows(checkpoint, lengths), self._symbols)
 
 
 class _SegmentWriter(FileWriter):
@@ -140,11 +141,11 @@ class _SegmentWriter(FileWriter):
         self, owner: Segments, name: str, start: int, stop: int, columns: Columns, schema: Schema
     ) -> None:
         self._owner = owner
-        self._schema = schema
         self._name = name
         self._start = start
         self._stop = stop
         self._columns = columns
+        self._schema = schema
 
     def write(self, path: Path) -> None:
         write_table(self._columns, self._schema, path)

@@ -28,15 +28,42 @@ def _time(name: str) -> Any:
     return pa.field(name, TIMESTAMP, nullable=False)
 
 
-EQUITY = pa.schema([_float("equity"), _float("cash"), _float("position")])
+def _word(name: str) -> Any:
+    return pa.field(name, pa.string(), nullable=False)
+
+
+def equity_schema(symbols: int) -> Schema:
+    """Return the columns of the account: of several symbols each has its position, by its place."""
+    positions = ["position"] if symbols == 1 else [f"position_{place}" for place in range(symbols)]
+    return pa.schema([_float(name) for name in ("equity", "cash", *positions)])
+
+
+def segment_schemas(symbols: int) -> Mapping[str, Schema]:
+    """Return logs by the name that their segments begin with."""
+    return {"equity": equity_schema(symbols), "fills": FILLS, "trades": TRADES}
+
+
 FILLS = _schema_of(FILL)
 TRADES = _schema_of(TRADE)
-SEGMENT_SCHEMAS: Mapping[str, Schema] = {"equity": EQUITY, "fills": FILLS, "trades": TRADES}
-"""Logs by the name that their segments begin with."""
 
-EQUITY_RESULT = pa.schema([_time("timestamp"), *EQUITY])
-FILLS_RESULT = pa.schema([*FILLS, _time("time")])
-TRADES_RESULT = pa.schema([*TRADES, _time("entry_time"), _time("exit_time")])
+
+def equity_result(symbols: Sequence[str]) -> Schema:
+    """Return the columns of the result file: the positions of several symbols by their names."""
+    positions = ["position"] if len(symbols) == 1 else [f"position_{name}" for name in symbols]
+    return pa.schema([_time("timestamp"), *(_float(name) for name in ("equity", "cash", *positions))])
+
+
+FILLS_RESULT = pa.schema(
+    [*(field for field in FILLS if field.name != "symbol"), _word("symbol"), _time("time")]
+)
+TRADES_RESULT = pa.schema(
+    [
+        *(field for field in TRADES if field.name != "symbol"),
+        _word("symbol"),
+        _time("entry_time"),
+        _time("exit_time"),
+    ]
+)
 
 
 def lengths(logs: Logs) -> dict[str, int]:
@@ -49,7 +76,10 @@ def columns_of(logs: Logs, name: str, start: int, stop: int) -> Columns:
     part = slice(start, stop)
     match name:
         case "equity":
-            return {column: getattr(logs, column)[part].copy() for column in EQUITY.names}
+            positions = np.atleast_2d(logs.position)[:, part]
+            columns = (logs.equity[part], logs.cash[part], *positions)
+            names = equity_schema(len(positions)).names
+            return {name: column.copy() for name, column in zip(names, columns, strict=True)}
         case "fills":
             return record_columns(logs.fills[part].copy())
         case "trades":
@@ -63,10 +93,17 @@ def record_columns(rows: RecordTable) -> Columns:
     return {name: rows[name] for name in rows.dtype.names or ()}
 
 
-def logs_of(parts: Mapping[str, Sequence[Table]]) -> Logs:
+def logs_of(parts: Mapping[str, Sequence[Table]], symbols: int) -> Logs:
     """Return the logs that these tables hold, one after the other."""
-    marks = {column: _joined(parts["equity"], column, np.dtype(np.float64)) for column in EQUITY.names}
-    return Logs(**marks, fills=_records(parts["fills"], FILL), trades=_records(parts["trades"], TRADE))
+    names = equity_schema(symbols).names
+    equity, cash, *positions = (_joined(parts["equity"], name, np.dtype(np.float64)) for name in names)
+    return Logs(
+        equity,
+        cash,
+        positions[0] if symbols == 1 else np.stack(positions),
+        fills=_records(parts["fills"], FILL),
+        trades=_records(parts["trades"], TRADE),
+    )
 
 
 def _records(parts: Sequence[Table], layout: Any) -> RecordTable:
@@ -78,6 +115,11 @@ def _records(parts: Sequence[Table], layout: Any) -> RecordTable:
 
 def _joined(parts: Sequence[Table], column: str, kind: Any) -> Any:
     return np.concatenate([np.empty(0, kind), *(part[column].to_numpy() for part in parts)])
+
+
+def names_at(symbols: Sequence[str], places: Integers) -> Any:
+    """Return the names of some symbols by their places."""
+    return np.array(symbols, dtype=object)[places]
 
 
 def times_at(timestamp: Integers, bars: Integers) -> Integers:

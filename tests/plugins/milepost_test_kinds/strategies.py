@@ -1,8 +1,10 @@
-"""A strategy of a team that makes mistakes on command."""
+"""Strategies of a team: one that makes mistakes on command, one that always has orders waiting."""
 
 import sys
 
+from milepost_backtester.engine.orders import Conditions
 from milepost_backtester.strategies.sma_cross import SmaCross
+from milepost_contracts.model import ContractModel
 from milepost_contracts.specs.backtest import SmaCrossParameters
 
 
@@ -26,3 +28,47 @@ class Faulty(SmaCross):
                 sys.exit(f"enough at bar {bar.index}")
             raise RuntimeError(f"wrong line reached at bar {bar.index}")
         super().on_bar(bar, broker)
+
+
+class BracketerParameters(ContractModel):
+    """How often to order."""
+
+    every: int = 5
+
+
+class Bracketer:
+    """Every few bars a limit order with exits in each symbol, linked to a stop order in another one."""
+
+    VERSION = "1"
+    Parameters = BracketerParameters
+
+    def __init__(self, parameters):
+        self._every = parameters.every
+        self._seen = 0
+
+    def on_bars(self, bars, broker):
+        self._seen += 1
+        if self._seen % self._every or len(broker.waiting) > 30:
+            return
+        last = 0
+        for name, bar in bars.items():
+            side = 1.0 if (self._seen // self._every) % 2 else -1.0
+            order_id = broker.order(
+                side * 3.0,
+                Conditions(
+                    limit=bar.close - side * 0.6,
+                    stop_trail=1.5,
+                    take_profit=bar.close + side * 4,
+                    day=self._seen % 3 == 0,
+                ),
+                symbol=name,
+            )
+            if last:
+                broker.order(-side, Conditions(stop=bar.close - side * 2), symbol=name, instead_of=last)
+            last = order_id
+
+    def state_dict(self):
+        return {"seen": self._seen}
+
+    def load_state_dict(self, state):
+        self._seen = state["seen"]

@@ -113,6 +113,11 @@ class BacktestingEngine:
         return len(self._bars)
 
     @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the symbols of a portfolio; a single symbol has none."""
+        return self._bars.symbols if isinstance(self._bars, PortfolioBars) else ()
+
+    @property
     def logs(self) -> Logs:
         """The append-only logs themselves; rows of the bars done do not change any more."""
         return self._book.logs(self._bar_index)

@@ -17,6 +17,7 @@ from milepost_backtester.engine.portfolio_strategy import EachSymbol, PortfolioS
 from milepost_backtester.engine.records import State
 from milepost_backtester.engine.strategy import CompiledRule, CompiledStrategy, Tier, owner
 from milepost_backtester.engine.tiers import TierRun
+from milepost_backtester.engine.wishes import Wishes
 
 CHUNK_VALUES = 1 << 16
 """Bars of all symbols together that are converted, or decided on, at once."""
@@ -68,13 +69,13 @@ def portfolio_run(
 class EachCompiledRun:
     """A compiled rule for each symbol, over that symbol's own bars; the book trades what they want together."""
 
-    __slots__ = ("_bars", "_book", "_columns", "_rules")
+    __slots__ = ("_bars", "_book", "_rules", "_wishes")
 
     def __init__(self, book: Book, bars: PortfolioBars, rules: list[CompiledRule]) -> None:
         self._book = book
         self._bars = bars
         self._rules = rules
-        self._columns = [_columns_of(part) for part in bars.own]
+        self._wishes = [Wishes(part, rule) for part, rule in zip(bars.own, rules, strict=True)]
 
     def run(self, stop: int) -> None:
         """Do bars until ``stop`` of them are done."""
@@ -99,12 +100,8 @@ class EachCompiledRun:
         """Fill in what the rule of a symbol wants at the times at which it has bars."""
         places = self._bars.places[symbol]
         first, last = np.searchsorted(places, (start, end)).tolist()
-        if first == last:
-            return
-        rule = self._rules[symbol]
-        part: Floats = np.empty((1, last - first))
-        rule.signals(first, last, *self._columns[symbol], rule.parameters, rule.memory, part)
-        wanted[places[first:last] - start] = part[0]
+        if first < last:
+            wanted[places[first:last] - start] = self._wishes[symbol].of(first, last)[0]
 
 
 class TogetherCompiledRun:
@@ -216,11 +213,6 @@ def _rows_between(bars: Bars, places: Any, start: int, end: int) -> list[BarRow 
     for place, row in zip(places[first:last].tolist(), rows_of(bars, first, last), strict=True):
         rows[place - start] = row
     return rows
-
-
-def _columns_of(bars: Bars) -> tuple[Any, ...]:
-    prices = (bars.open, bars.high, bars.low, bars.close, bars.volume)
-    return (bars.timestamp, *(np.ascontiguousarray(column[np.newaxis]) for column in prices))
 
 
 def _put_back(state: State, memories: list[Floats]) -> None:

@@ -49,12 +49,14 @@ def price_chart(content: ReportContent, instrument: Instrument) -> str:
     """Return the price with what was bought and sold; of many marks some stand for all."""
     bars = len(instrument.close)
     fills, trades = instrument.fills, instrument.trades
-    prices = (instrument.close, fills.price) if len(fills.price) else (instrument.close,)
+    start = first_close(instrument.close)
+    begun = instrument.close[start:]
+    prices = (begun, fills.price) if len(fills.price) else (begun,)
     panel = Panel(TOP, PRICE_HEIGHT, _scale(*prices), bars)
     drawing = Drawing(TOP + PRICE_HEIGHT + BOTTOM, "Price, with what was bought and sold")
     times = time_ticks(content.timestamp, spacing=bars / PLOT_WIDTH * TICK_SPACING_PIXELS)
     drawing.grid(panel, equity_ticks(panel.scale, 6), times)
-    drawing.line(panel, instrument.close, "price")
+    drawing.line(panel, instrument.close, "price", start=start)
     if 0 < len(trades.pnl) <= LINES_MAX:
         starts = np.column_stack((trades.entry_bar, trades.entry_price)).astype(np.float64)
         ends = np.column_stack((trades.exit_bar, trades.exit_price)).astype(np.float64)
@@ -69,6 +71,11 @@ def price_chart(content: ReportContent, instrument: Instrument) -> str:
         drawing.triangles(panel, fills.bar[kept].tolist(), fills.price[kept].tolist(), style, upward=bought)
     drawing.times(panel, times)
     return drawing.finish()
+
+
+def first_close(close: Floats) -> int:
+    """Return the bar at which a symbol begins; 0 for one that never does."""
+    return int((close > 0).argmax())
 
 
 def fall_scale(fall: Floats) -> Scale:

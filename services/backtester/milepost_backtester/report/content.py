@@ -1,11 +1,12 @@
 """What a report tells about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.statistics.figures import Statistics
+from milepost_backtester.statistics.symbols import SymbolStatistics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,7 @@ class Instrument:
 
     name: str
     close: Floats
+    """One for each bar: where the symbol has none the last one, 0 before the first."""
     fills: FillMarks
     trades: TradeMarks
 
@@ -51,3 +53,5 @@ class ReportContent:
     statistics: Statistics
     spec: Mapping[str, Any]
     """Plain JSON values."""
+    symbols: Mapping[str, SymbolStatistics] = field(default_factory=dict[str, SymbolStatistics])
+    """Figures of each of several symbols."""

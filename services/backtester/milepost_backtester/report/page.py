@@ -11,17 +11,18 @@ from markupsafe import Markup
 
 from milepost_backtester.report.axes import short_time
 from milepost_backtester.report.charts import equity_chart, price_chart
-from milepost_backtester.report.content import ReportContent
+from milepost_backtester.report.content import Instrument, ReportContent
 from milepost_backtester.report.decimation import evenly
 from milepost_backtester.report.figures import groups, headlines
 from milepost_backtester.report.numbers import duration, money, percent, whole
 from milepost_backtester.report.svg import LEFT, PLOT_WIDTH, WIDTH
+from milepost_backtester.report.symbols import SYMBOL_WORDS, symbol_rows
 from milepost_backtester.statistics.drawdowns import depths
 from milepost_backtester.statistics.months import MonthReturn, monthly_returns
 
 CURSOR_PLACES_MAX = 700
 INSTRUMENTS_MAX = 8
-"""Price charts; of more symbols the first ones are shown."""
+"""Price charts; of more symbols those with the most fills are shown."""
 DIGITS = 7
 """Of the values under the cursor."""
 HEAT_FULL_RATE = 0.1
@@ -40,7 +41,7 @@ class Cell:
 def render_page(content: ReportContent) -> str:
     """Return the HTML document."""
     equity, with_benchmark = equity_chart(content)
-    shown = content.instruments[:INSTRUMENTS_MAX]
+    shown = shown_instruments(content)
     statistics = content.statistics
     return _template().render(
         title=content.title,
@@ -52,9 +53,20 @@ def render_page(content: ReportContent) -> str:
         hidden=len(content.instruments) - len(shown),
         years=month_table(monthly_returns(content.timestamp, content.equity, statistics.initial_cash)),
         groups=groups(statistics),
+        symbols=symbol_rows(content.symbols),
+        symbol_words=SYMBOL_WORDS,
         spec=json.dumps(content.spec, indent=2, sort_keys=True, ensure_ascii=False),
         cursor=_cursor(content),
     )
+
+
+def shown_instruments(content: ReportContent) -> tuple[Instrument, ...]:
+    """Return the symbols whose prices are drawn, in their order."""
+    parts = content.instruments
+    if len(parts) <= INSTRUMENTS_MAX:
+        return parts
+    traded = sorted(range(len(parts)), key=lambda place: (-len(parts[place].fills.bar), place))
+    return tuple(parts[place] for place in sorted(traded[:INSTRUMENTS_MAX]))
 
 
 def month_table(months: Sequence[MonthReturn]) -> list[tuple[int, list[Cell | None], Cell]]:
@@ -109,9 +121,7 @@ def _cursor(content: ReportContent) -> dict[str, Any]:
         "times": [short_time(int(moment), with_clock=clock) for moment in content.timestamp[places]],
         "equity": _short(content.equity[places].tolist(), 12),
         "drawdown": _short(fall[places].tolist(), 5),
-        "prices": [
-            _short(part.close[places].tolist(), DIGITS) for part in content.instruments[:INSTRUMENTS_MAX]
-        ],
+        "prices": [_short(part.close[places].tolist(), DIGITS) for part in shown_instruments(content)],
         "left": LEFT / WIDTH,
         "width": PLOT_WIDTH / WIDTH,
     }

@@ -68,9 +68,9 @@ class Drawing:
                 f'<text class="time" x="{x:.1f}" y="{panel.bottom + 18:.1f}">{tick.label}</text>'
             )
 
-    def line(self, panel: Panel, values: Floats, style: str) -> None:
-        """Draw a curve over all bars."""
-        self.parts.append(f'<path class="{style}" d="{_path(panel, values)}"/>')
+    def line(self, panel: Panel, values: Floats, style: str, *, start: int = 0) -> None:
+        """Draw a curve over all bars from one on."""
+        self.parts.append(f'<path class="{style}" d="{_path(panel, values, start)}"/>')
 
     def area(self, panel: Panel, values: Floats, base: float, style: str) -> None:
         """Fill what lies between a curve and a value."""
@@ -108,8 +108,8 @@ class Drawing:
         )
 
 
-def _path(panel: Panel, values: Floats) -> str:
-    places: Integers = extremes(values, PLOT_WIDTH)
+def _path(panel: Panel, values: Floats, start: int = 0) -> str:
+    places: Integers = start + extremes(values[start:], PLOT_WIDTH)
     points = [
         f"{panel.x(bar):.1f} {panel.y(value):.1f}"
         for bar, value in zip(places.tolist(), values[places].tolist(), strict=True)

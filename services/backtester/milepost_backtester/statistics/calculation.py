@@ -9,7 +9,7 @@ from milepost_backtester.engine.bars import Floats
 from milepost_backtester.engine.book import Outcome
 from milepost_backtester.statistics.benchmark import benchmark_figures
 from milepost_backtester.statistics.drawdowns import find_drawdowns
-from milepost_backtester.statistics.figures import Statistics, statistics_of
+from milepost_backtester.statistics.figures import Statistics, Undefined, statistics_of
 from milepost_backtester.statistics.market import Market, market_of
 from milepost_backtester.statistics.returns import growth_figures, risk_figures, simple_returns
 from milepost_backtester.statistics.trades import Fills, Trades, cost_figures, trade_figures
@@ -47,12 +47,19 @@ def compute_statistics(
             **growth,
             **risk_figures(returns, market.bars_per_year),
             **drawdowns.figures(),
-            "exposure": int(np.count_nonzero(curve.position)) / len(equity),
+            "exposure": _exposed(curve.position) / len(equity),
             **trade_figures(trades),
             **cost_figures(fills, equity, market.years),
             **benchmark_figures(float(equity[-1]) / initial_cash - 1, returns, market),
-            "open_position": float(curve.position[-1]),
+            "open_position": float(curve.position[-1])
+            if curve.position.ndim == 1
+            else Undefined("units of several symbols do not add up"),
             "orders_waiting": orders_waiting,
             **asdict(outcome),
         }
     )
+
+
+def _exposed(position: Floats) -> int:
+    """Count the bars with any position: (bars,) or (symbols, bars)."""
+    return int(np.count_nonzero(np.atleast_2d(position).any(axis=0)))

@@ -121,8 +121,8 @@ class Statistics:
     """``mean(d) / stdev(d) * sqrt(bars_per_year)`` of ``d = returns - benchmark returns``; Goodwin, Financial
     Analysts Journal, 1998."""
 
-    open_position: float
-    """Units held at the end, marked at the last close."""
+    open_position: float | None
+    """Units held at the end, marked at the last close; undefined for several symbols, which have their own."""
     orders_waiting: int
     """Orders that had not filled at the end."""
     orders_refused: int

@@ -40,10 +40,18 @@ def market_of(timestamp: Integers, closes: Floats | None = None) -> Market:
 
 
 def held_value(closes: Floats) -> Floats:
-    """Return what 1 becomes when it is held: closes of one symbol, (bars,), or of several, (symbols, bars)."""
+    """Return what 1 becomes when it is held: closes of one symbol, (bars,), or of several, (symbols, bars).
+
+    Each of several symbols gets the same share at the start; that of one that begins later, whose closes are 0
+    until then, waits as cash.
+    """
     if closes.ndim == 1:
         return closes / closes[0]
-    return np.add.reduce(closes / closes[:, :1], axis=0) / len(closes)
+    begun = closes > 0
+    first = np.take_along_axis(closes, begun.argmax(axis=1)[:, np.newaxis], axis=1)
+    # One that never begins has nothing to be divided by.
+    first = np.where(first > 0, first, 1.0)
+    return np.add.reduce(np.where(begun, closes / first, 1.0), axis=0) / len(closes)
 
 
 def _benchmark(held: Floats) -> Benchmark:

@@ -1,7 +1,7 @@
 """Find strategies by their entry point and build them from a spec; every problem is named."""
 
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import structlog
 from milepost_contracts.failures import Problem
@@ -10,23 +10,24 @@ from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.backtest import StrategySpec
 from pydantic import BaseModel, ValidationError
 
-if TYPE_CHECKING:
-    from milepost_backtester.engine.strategy import Strategy
-
 ENTRY_POINT_GROUP = "milepost.strategies"
 
 log = structlog.get_logger()
 
 
 class StrategyClass(Protocol):
-    """What a team registers under ``milepost.strategies``: a class that makes a ``Strategy`` from parameters."""
+    """What a team registers under ``milepost.strategies``: a class that makes a ``Strategy`` from parameters.
+
+    Or a ``PortfolioStrategy``: with ``on_bars`` it sees all symbols of a spec, with ``on_bar`` it is made once for
+    each.
+    """
 
     VERSION: str
     """Raised with every change that can change a decision; part of a checkpoint's fingerprint."""
     Parameters: type[BaseModel]
     """Unknown fields should be forbidden, so that a misspelt one is named."""
 
-    def __call__(self, parameters: Any) -> "Strategy":
+    def __call__(self, parameters: Any) -> Any:
         """Return the strategy in its first state."""
         ...
 
@@ -76,7 +77,7 @@ def check_parameters(strategy: StrategyClass, parameters: JsonObject) -> BaseMod
         raise StrategyProblemsError(problems_of(error, "strategy.parameters")) from error
 
 
-def make_strategy(spec: StrategySpec) -> "Strategy":
+def make_strategy(spec: StrategySpec) -> Any:
     """Return the strategy of a spec in its first state.
 
     Raises:
@@ -94,9 +95,9 @@ def _load(entry: EntryPoint) -> StrategyClass:
     parameters = getattr(found, "Parameters", None)
     if not (isinstance(parameters, type) and issubclass(parameters, BaseModel)):
         raise _problem("strategy.name", f"{entry.name}: {entry.value} has no pydantic model `Parameters`")
-    absent = [
-        word for word in ("VERSION", "on_bar", "state_dict", "load_state_dict") if not hasattr(found, word)
-    ]
+    absent = [word for word in ("VERSION", "state_dict", "load_state_dict") if not hasattr(found, word)]
+    if not (hasattr(found, "on_bar") or hasattr(found, "on_bars")):
+        absent.append("on_bar or on_bars")
     if absent:
         raise _problem("strategy.name", f"{entry.name}: {entry.value} lacks {', '.join(absent)}")
     return found

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ValidationError
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.strategy import Strategy, Tier, fastest_tier
 from milepost_backtester.job import fingerprint_of, terms_of
-from milepost_backtester.market_data import load_bars
 from milepost_backtester.strategies.inputs import FingerprintedStrategy, StrategyInputs, strategy_of
 from milepost_backtester.strategies.registry import (
     StrategyClass,
@@ -34,6 +33,7 @@ from milepost_backtester.sweep.plan import UNITS_MAX, Plan, folds_of, whole
 from milepost_backtester.sweep.results import Sweep, write_results
 from milepost_backtester.sweep.segments import SweepSegments
 from milepost_backtester.sweep.trials import StoppedWithinError, Trials
+from milepost_backtester.symbols import load_symbols, names_of
 
 
 class SweepJob:
@@ -96,13 +96,13 @@ def create_sweep_job(context: JobContext, *, threads: int, clock: Clock | None =
     spec = _spec_of(context.spec)
     strategy_class = find_strategy(spec.strategy.name)
     combinations = _combinations_of(spec, strategy_class)
-    digest = spec.data.digest
-    if digest is None or digest not in context.inputs:
-        raise ValueError(f"spec.data: the bars of {spec.data.name or digest} are not among the inputs")
-    bars = load_bars(context.inputs[digest])
+    bars = load_symbols(spec, context.inputs, strategy_class)
+    if not isinstance(bars, Bars):
+        problem = "it sees all symbols at once; a sweep takes a strategy of one symbol"
+        raise ValueError(f"spec.strategy.name: {problem}")  # noqa: TRY004 - it goes to the user, as any wrong spec
     checked = [check_parameters(strategy_class, dict(given)) for given in combinations.parameters]
     plan = _plan_of(spec, [parameters.model_dump(mode="json") for parameters in checked], bars)
-    make = _Maker(strategy_class, spec.data.name or digest[:19], context.inputs)
+    make = _Maker(strategy_class, names_of(spec)[0], context.inputs)
     first = make(plan.combinations[0], bars)
     tier = fastest_tier(first) if spec.tier == "auto" else spec.tier
     trials = Trials(
@@ -113,7 +113,7 @@ def create_sweep_job(context: JobContext, *, threads: int, clock: Clock | None =
         tier=tier,
         clock=clock or SystemClock(),
     )
-    fingerprint = _fingerprint_of(spec, strategy_class, checked[0], plan, digest, tier)
+    fingerprint = _fingerprint_of(spec, strategy_class, checked[0], plan, tier)
     if isinstance(first, FingerprintedStrategy):
         # Such as a model, which has threads of its own.
         threads = 1
@@ -180,12 +180,11 @@ def _fingerprint_of(
     strategy_class: StrategyClass,
     first: BaseModel,
     plan: Plan,
-    data_digest: str,
     tier: Tier,
 ) -> dict[str, str]:
     """Return what must be equal for a resumed run to be exact."""
     return {
-        **fingerprint_of(spec, strategy_class, first, data_digest, tier=tier),
+        **fingerprint_of(spec, strategy_class, first, tier=tier),
         "sweep": SWEEP_VERSION,
         "parameters": digest_of_bytes(canonical_json([dict(given) for given in plan.combinations])),
         "rank_by": f"{spec.direction} {spec.rank_by}",

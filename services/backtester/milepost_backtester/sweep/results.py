@@ -22,10 +22,12 @@ from milepost_backtester.sweep.engine import SweepEngine
 from milepost_backtester.sweep.figures import FigureTable
 from milepost_backtester.sweep.plan import Plan
 from milepost_backtester.sweep.tables import combination_table, fold_table
+from milepost_backtester.symbols import names_of
 from milepost_backtester.tables import (
-    EQUITY_RESULT,
     FILLS_RESULT,
     TRADES_RESULT,
+    equity_result,
+    names_at,
     record_columns,
     times_at,
 )
@@ -140,24 +142,19 @@ def _write_forward(engine: SweepEngine, sweep: Sweep, names: list[str], director
     columns, schema = fold_table(engine, names, timestamp)
     write_table(columns, schema, directory / "folds.parquet")
     curve = forward_curve(engine, sweep)
-    write_table(
-        {name: getattr(curve, name) for name in EQUITY_RESULT.names},
-        EQUITY_RESULT,
-        directory / "equity.parquet",
-    )
+    symbols = names_of(sweep.spec)
+    schema = equity_result(symbols)
+    marks = (curve.timestamp, curve.equity, curve.cash, curve.position)
+    write_table(dict(zip(schema.names, marks, strict=True)), schema, directory / "equity.parquet")
     fills, trades = record_columns(logs.fills), record_columns(logs.trades)
-    write_table(
-        {**fills, "time": times_at(timestamp, fills["bar"])}, FILLS_RESULT, directory / "fills.parquet"
-    )
-    write_table(
-        {
-            **trades,
-            "entry_time": times_at(timestamp, trades["entry_bar"]),
-            "exit_time": times_at(timestamp, trades["exit_bar"]),
-        },
-        TRADES_RESULT,
-        directory / "trades.parquet",
-    )
+    fills |= {"symbol": names_at(symbols, fills["symbol"]), "time": times_at(timestamp, fills["bar"])}
+    write_table(fills, FILLS_RESULT, directory / "fills.parquet")
+    trades |= {
+        "symbol": names_at(symbols, trades["symbol"]),
+        "entry_time": times_at(timestamp, trades["entry_bar"]),
+        "exit_time": times_at(timestamp, trades["exit_bar"]),
+    }
+    write_table(trades, TRADES_RESULT, directory / "trades.parquet")
     statistics = forward_statistics(engine, sweep)
     (directory / "statistics.json").write_bytes(canonical_json(asdict(statistics)))
     return statistics

@@ -10,16 +10,17 @@ from milepost_backtester.parquet import Schema, Table, pa
 from milepost_backtester.segments import SegmentPlan, Segments
 from milepost_backtester.sweep.engine import SweepEngine
 from milepost_backtester.sweep.figures import NAMES
-from milepost_backtester.tables import SEGMENT_SCHEMAS, columns_of, logs_of
+from milepost_backtester.tables import columns_of, logs_of, segment_schemas
 
 _FIGURES = [
     *(pa.field(name, pa.float64(), nullable=False) for name in NAMES),
     pa.field("undefined", pa.string(), nullable=False),
 ]
+_ACCOUNT = segment_schemas(1)
 SCHEMAS: Mapping[str, Schema] = {
     "combinations": pa.schema(_FIGURES),
     "folds": pa.schema([pa.field("combination", pa.int64(), nullable=False), *_FIGURES]),
-    **SEGMENT_SCHEMAS,
+    **_ACCOUNT,
 }
 """Tables by the name that their segments begin with: figures as numbers, and the joined account."""
 
@@ -55,7 +56,7 @@ class SweepSegments:
         engine.combinations.clear()
         engine.combinations.extend(_joined(parts["combinations"], "combinations"))
         engine.forward.restore(
-            _joined(parts["folds"], "folds"), logs_of({name: parts[name] for name in SEGMENT_SCHEMAS})
+            _joined(parts["folds"], "folds"), logs_of({name: parts[name] for name in _ACCOUNT}, 1)
         )
         engine.load_state_dict(state)
 

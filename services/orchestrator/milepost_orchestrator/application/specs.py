@@ -98,6 +98,9 @@ class SpecResolver:
         pinned = await self._models.pin(checked) if wanted else PinnedStrategy(checked)
         checked, inputs = pinned.spec, (*inputs, *pinned.inputs)
         problems = (*problems, *part_problems, *pinned.problems)
+        if not problems and not missing:
+            # Once more with digests, which tell the same bars under two names.
+            checked, problems = _check_whole(checked, built_in, announced)
         if problems:
             return _invalid(kind, (*problems, *missing))
         if missing:

@@ -6,7 +6,7 @@
   const number = (value) => value.toLocaleString("en-US", { maximumFractionDigits: Math.abs(value) < 10 ? 5 : 2 });
   const words = (curve, place) => curve === "equity"
     ? `<b>${number(data.equity[place])}</b> drawdown ${(data.drawdown[place] * 100).toFixed(2)} %`
-    : `<b>${number(data.prices[curve][place])}</b>`;
+    : data.prices[curve][place] ? `<b>${number(data.prices[curve][place])}</b>` : "no bar yet";
   const show = (share) => {
     const place = Math.round(share * last);
     for (const chart of charts) {
