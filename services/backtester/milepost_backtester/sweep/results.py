@@ -133,8 +133,12 @@ def _forward_outcome(folds: FigureTable) -> Outcome:
         values = folds.figure(name, 0, len(folds))
         return fsum(values[~np.isnan(values)].tolist())
 
-    counts = (int(total(name)) for name in ("orders_refused", "orders_expired", "margin_calls"))
-    return Outcome(*counts, total("borrow_cost"))
+    return Outcome(
+        orders_refused=int(total("orders_refused")),
+        orders_expired=int(total("orders_expired")),
+        margin_calls=int(total("margin_calls")),
+        borrow_cost=total("borrow_cost"),
+    )
 
 
 def _write_forward(engine: SweepEngine, sweep: Sweep, names: list[str], directory: Path) -> Statistics:
