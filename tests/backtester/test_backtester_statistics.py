@@ -231,7 +231,7 @@ def test_what_happens_beside_fills_is_in_the_results(tmp_path: Path) -> None:
     terms = Terms(leverage_max=2, maintenance_margin=0.4, borrow_rate=0.1)
     engine = BacktestingEngine(bars, Script(actions), initial_cash=1000.0, terms=terms)
     engine.advance()
-    write_results(engine, Run("script", "hand", bars, {}, 1000.0), tmp_path)
+    write_results(engine, Run("script", ("hand",), bars, {}, 1000.0), tmp_path)
     found = json.loads((tmp_path / "statistics.json").read_text())
     shorts = [-15 * 100.0] * 3 + [-15 * 160.0]
     assert found["borrow_cost"] == pytest.approx(sum(-value * 0.1 * DAY / year for value in shorts))
