@@ -22,7 +22,8 @@ from milepost_backtester.engine.tiers import CompiledRun, PythonRun
 from milepost_backtester.strategies.ema_cross import EmaCross
 from milepost_backtester.strategies.model import CompiledModel, Model
 from milepost_backtester.strategies.sma_cross import SmaCross
-from milepost_contracts.specs.strategies import EmaCrossParameters, SmaCrossParameters
+from milepost_backtester.strategies.trend_cross import TrendCross
+from milepost_contracts.specs.strategies import EmaCrossParameters, SmaCrossParameters, TrendCrossParameters
 
 from tests.backtester.backtest_doubles import (
     Borrower,
@@ -102,6 +103,13 @@ def ema() -> EmaCross:
     return EmaCross(EmaCrossParameters(fast=4, slow=11, quantity=7.0, allow_short=True))
 
 
+def trend() -> TrendCross:
+    """Bars of three hours above the bars of one."""
+    return TrendCross(
+        TrendCrossParameters(fast=3, slow=60, timeframe="3h", trend_bars=3, quantity=7.0, allow_short=True)
+    )
+
+
 def model() -> Model:
     """Scores that wander over all thresholds and often stay between them."""
     up = np.random.default_rng(4).uniform(0.3, 0.7, len(BARS))
@@ -111,7 +119,7 @@ def model() -> Model:
     return scripted_model(scores, sizing="cash", amount=800.0, allow_short=True, **thresholds)
 
 
-MAKERS = (wanderer, trader, Borrower, sma, ema, model, portfolio_trader, each_sma, each_ema)
+MAKERS = (wanderer, trader, Borrower, sma, ema, model, trend, portfolio_trader, each_sma, each_ema)
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,11 @@ CASES: dict[str, Case] = {
     "strategy.bar": Case(in_strategy("bar", 0), has_position, model),
     "strategy.side": Case(in_strategy("side", 0), has_position, model),
     "strategy.wanted": Case(in_strategy("wanted", 0.0), has_position, model),
+    "strategy.fast": Case(in_strategy("fast", 0.0), has_position, trend),
+    "strategy.slow": Case(in_strategy("slow", 0.0), has_position, trend),
+    "strategy.higher_start": Case(in_strategy("higher_start", -1), has_position, trend),
+    "strategy.higher_partial": Case(in_strategy("higher_partial", [0.0] * 5), has_position, trend),
+    "strategy.higher_complete": Case(in_strategy("higher_complete", []), has_position, trend),
     "strategy.seen": Case(in_strategy("seen", 0), has_position, sma),
     "strategy.closes": Case(in_strategy("closes", [0.0] * 8), has_position, sma),
 }

@@ -79,7 +79,7 @@ async def test_unknown_strategy_is_refused_with_the_known_ones(workshop: Worksho
     spec = {"data": {"name": "aapl"}, "strategy": {"name": "crystal-ball"}}
     found = await workshop.specs.resolve("backtest", spec)
     assert fields(found) == ["spec.strategy.name"]
-    assert "mean-reversion, model, rotation, rsi-reversion, sma-cross" in found.message
+    assert "mean-reversion, model, rotation, rsi-reversion, sma-cross, trend-cross" in found.message
 
 
 async def test_announced_strategy_is_checked_by_its_schema(workshop: Workshop) -> None:

@@ -99,6 +99,24 @@ class RotationParameters(ContractModel):
     """Hold cash rather than a symbol that fell."""
 
 
+class TrendCrossParameters(ContractModel):
+    """Crossing of two exponential averages, followed only in the direction of a higher timeframe's trend."""
+
+    fast: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """Bars of the fast average."""
+    slow: Annotated[int, Field(ge=2, le=100_000, validate_default=True)] = 30
+    """Bars of the slow average."""
+    timeframe: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[mhdw]$")] = "1w"
+    """Of the trend: a number of minutes, hours, days or weeks, such as 15m, 4h, 1d, 1w; longer than the bars."""
+    trend_bars: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Higher bars whose highest high and lowest low the last close is compared with."""
+    quantity: Units = 100.0
+    allow_short: bool = False
+    """Short, rather than flat, when averages and trend both point down."""
+
+    _fast_is_faster = field_validator("slow")(_check_faster)
+
+
 STRATEGY_PARAMETERS: Mapping[str, type[ContractModel]] = {
     "bollinger": BollingerParameters,
     "buy-and-hold": BuyAndHoldParameters,
@@ -108,5 +126,6 @@ STRATEGY_PARAMETERS: Mapping[str, type[ContractModel]] = {
     "rotation": RotationParameters,
     "rsi-reversion": RsiReversionParameters,
     "sma-cross": SmaCrossParameters,
+    "trend-cross": TrendCrossParameters,
 }
 """By the name that a spec gives."""
