@@ -178,13 +178,13 @@ def test_a_checkpoint_writes_only_new_rows(place: Workplace) -> None:
     sink = place.sink()
     policy = CheckpointPolicySpec(every_units=600, min_seconds=0)
     place.job().run(host_of(sink, BARS, policy=policy))
-    new = [[name for name in names if name.startswith("equity")] for names in sink.new_names]
-    assert new[0] == [segment_name("equity", 0, 600)]
-    assert new[1] == [segment_name("equity", 600, 1_200)]
-    assert new[15] == [segment_name("equity", 9_000, 9_600)]
-    assert new[16] == [segment_name("equity", 0, 10_200)]
-    assert new[17] == [segment_name("equity", 10_200, 10_800)]
-    counts = [len(checkpoint.references("equity-")) for checkpoint in sink.checkpoints]
+    new = [[name for name in names if name.startswith("account")] for names in sink.new_names]
+    assert new[0] == [segment_name("account", 0, 600)]
+    assert new[1] == [segment_name("account", 600, 1_200)]
+    assert new[15] == [segment_name("account", 9_000, 9_600)]
+    assert new[16] == [segment_name("account", 0, 10_200)]
+    assert new[17] == [segment_name("account", 10_200, 10_800)]
+    counts = [len(checkpoint.references("account-")) for checkpoint in sink.checkpoints]
     assert counts == [*range(1, SEGMENTS_MAX + 1), *range(1, 10)]
 
 
@@ -194,8 +194,8 @@ def test_a_checkpoint_does_not_wait_for_the_one_before(place: Workplace) -> None
     job = place.job()
     job.run(host_of(sink, BARS, policy=CheckpointPolicySpec(every_units=4_000, min_seconds=0)))
     sink.write()
-    names = [[name for name in new if name.startswith("equity")] for new in sink.new_names]
-    assert names == [[segment_name("equity", 0, unit)] for unit in (4_000, 8_000, 12_000)]
+    names = [[name for name in new if name.startswith("account")] for new in sink.new_names]
+    assert names == [[segment_name("account", 0, unit)] for unit in (4_000, 8_000, 12_000)]
     expected = place.digests(job)
     for checkpoint in sink.checkpoints:
         resumed = place.job()
@@ -261,7 +261,7 @@ def test_a_checkpoint_of_something_else_is_refused_with_every_difference(place: 
     assert "initial_cash was '100000.0' and is '5.0'" in refusal.value.detail
 
 
-@pytest.mark.parametrize("log", ["equity", "fills", "trades"])
+@pytest.mark.parametrize("log", ["account", "fills", "trades"])
 def test_missing_rows_of_a_log_are_named(place: Workplace, log: str) -> None:
     """A checkpoint without one of its segments is damaged, and the log is named."""
     sink = place.sink()

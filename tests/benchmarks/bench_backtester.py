@@ -30,10 +30,10 @@ def measure() -> list[Row]:
     """Return what was measured."""
     rows: list[Row] = []
     for size in SIZES:
-        bars = _bars(size)
+        bars = random_walk(size)
         for tier in TIERS:
             rows.append((f"{tier} tier, SMA 10/30, {size:,} bars", _rate(bars, _sma, tier), "bars/s"))
-    bars = _bars(SIZES[-1])
+    bars = random_walk(SIZES[-1])
     rows.append((f"engine without a decision, {len(bars):,} bars", _rate(bars, Idle, "python"), "bars/s"))
     rows.append(
         (
@@ -82,7 +82,7 @@ def _floor(bars: Bars) -> float:
 def _around(bars: Bars) -> list[Row]:
     engine = _engine(bars, _sma)
     engine.advance()
-    lengths = {"equity": len(bars), "fills": len(engine.fills), "trades": len(engine.trades)}
+    lengths = {"account": len(bars), "fills": len(engine.fills), "trades": len(engine.trades)}
     with tempfile.TemporaryDirectory(prefix="milepost-bench-") as name:
         directory = Path(name)
         data = directory / "bars.parquet"
@@ -92,7 +92,7 @@ def _around(bars: Bars) -> list[Row]:
         results = _best(lambda: write_results(engine, run, directory))
 
     state = _best(lambda: [engine.state_dict() for _ in range(1000)]) / 1000
-    plan = _best(lambda: SegmentedLogs().plan(engine.logs, lengths))
+    plan = _best(lambda: SegmentedLogs(bars.close).plan(engine.logs, lengths))
     return [
         ("load and check canonical Parquet", load, "bars/s"),
         ("copy of the state at a boundary", state * 1e6, "us"),
@@ -110,7 +110,7 @@ def _best(work: Callable[[], object]) -> float:
     return min(taken)
 
 
-def _bars(count: int) -> Bars:
+def random_walk(count: int) -> Bars:
     """A random walk in cents."""
     generator = np.random.default_rng(1)
     closes = np.round(100 + np.abs(np.cumsum(generator.normal(0, 0.05, count))), 2)

@@ -32,6 +32,7 @@ PARTS = {
     "checkpoint": "tests.benchmarks.bench_checkpoint",
     "checkpoint_peers": "tests.benchmarks.bench_checkpoint_peers",
     "backtester": "tests.benchmarks.bench_backtester",
+    "backtest_stops": "tests.benchmarks.bench_backtest_stops",
     "backtest_peers": "tests.benchmarks.bench_backtest_peers",
     "trainer_speed": "tests.benchmarks.bench_trainer_speed",
 }

@@ -15,7 +15,7 @@ from milepost_backtester.segments import SegmentedLogs
 
 def log_lengths(state: Mapping[str, Any]) -> dict[str, int]:
     """Return the length of each log that belongs to a state of the engine."""
-    return {"equity": state["bar_index"], "fills": state["fills"], "trades": state["trades"]}
+    return {"account": state["bar_index"], "fills": state["fills"], "trades": state["trades"]}
 
 
 class BacktestingProgressBridge(ProgressBridge[State]):
@@ -24,6 +24,8 @@ class BacktestingProgressBridge(ProgressBridge[State]):
     The cached state is the engine's ``state_dict``: it holds the logs by their lengths only, and their rows up to
     there do not change any more, so caching costs the same at every bar.
     """
+
+    report_seconds = 0.005
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class BacktestingProgressBridge(ProgressBridge[State]):
         super().__init__(host)
         self._engine = engine
         self._fingerprint = dict(fingerprint)
-        self._segments = segments or SegmentedLogs(len(engine.symbols) or 1)
+        self._segments = segments or SegmentedLogs(engine.closes)
 
     @property
     def state(self) -> State:

@@ -14,15 +14,25 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.failures import Problem
 from milepost_runtime.checkpoints.data import FileWriter, LoadedCheckpoint
-from milepost_runtime.digests import measure_file
+from milepost_runtime.digests import FileDigest, measure_file
 from milepost_runtime.errors import CheckpointDamagedError
 
+from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.parquet import MEDIA_TYPE, Schema, Table, read_table, write_table
-from milepost_backtester.tables import Columns, columns_of, logs_of, segment_schemas
+from milepost_backtester.tables import (
+    FILLS,
+    TRADES,
+    Columns,
+    account_columns,
+    account_schema,
+    columns_of,
+    logs_of_changes,
+)
 
 SEGMENTS_MAX = 16
 RowsOf: TypeAlias = Callable[[str, int, int], Columns]
@@ -50,8 +60,10 @@ class SegmentPlan:
 class Segments:
     """Knows which rows of some logs are in stored segments; shared by the computing and the writing thread."""
 
-    def __init__(self, schemas: Mapping[str, Schema]) -> None:
+    def __init__(self, schemas: Mapping[str, Schema], changes: frozenset[str] = frozenset()) -> None:
+        """``changes``: logs with a row for the first ``bar`` of a segment and for each that changed something."""
         self._schemas = schemas
+        self._changes = changes
         self._lock = threading.Lock()
         self._known: dict[str, list[Segment]] = {name: [] for name in schemas}
 
@@ -98,32 +110,44 @@ class Segments:
         for segment in _chain((segment for segment in segments if segment is not None), None):
             if done >= length:
                 break
-            rows = min(segment.stop, length) - segment.start
-            table = read_table(checkpoint.path(segment.reference.name))
-            if (
-                table.schema.names != self._schemas[name].names
-                or table.num_rows != segment.stop - segment.start
-            ):
-                raise _damaged(segment.reference.name, "it does not hold the rows that its name says")
-            parts.append(table.slice(0, rows))
-            done += rows
+            stop = min(segment.stop, length)
+            parts.append(self._rows_of(checkpoint, name, segment, stop))
+            done = stop
             if segment.stop <= length:
                 self.remember(name, segment)
         if done < length:
             raise _damaged(name, f"rows from {done} of {length} are in no segment")
         return parts
 
+    def _rows_of(self, checkpoint: LoadedCheckpoint, name: str, segment: Segment, stop: int) -> Table:
+        """Return a segment's rows up to ``stop``."""
+        table = read_table(checkpoint.path(segment.reference.name))
+        whole = table.schema.names == self._schemas[name].names
+        rows = stop - segment.start
+        if whole and name in self._changes:
+            bars = table["bar"].to_numpy()
+            whole = _are_changes(bars, segment)
+            rows = int(np.searchsorted(bars, stop))
+        elif whole:
+            whole = table.num_rows == segment.stop - segment.start
+        if not whole:
+            raise _damaged(segment.reference.name, "it does not hold the rows that its name says")
+        return table.slice(0, rows)
+
 
 class SegmentedLogs(Segments):
-    """The logs of a backtest."""
+    """The logs of a backtest; the account is saved where it changes."""
 
-    def __init__(self, symbols: int = 1) -> None:
-        super().__init__(segment_schemas(symbols))
-        self._symbols = symbols
+    def __init__(self, closes: Floats) -> None:
+        """``closes``: (symbols, bars), or (bars,) of one symbol; with them equity follows from the account."""
+        self._closes = np.atleast_2d(closes)
+        symbols = len(self._closes)
+        schemas = {"account": account_schema(symbols), "fills": FILLS, "trades": TRADES}
+        super().__init__(schemas, frozenset({"account"}))
 
     def plan(self, logs: Logs, lengths: Mapping[str, int]) -> SegmentPlan:
         """Return how to save the logs up to these lengths; copies the rows that must be written."""
-        return self.plan_rows(partial(columns_of, logs), lengths)
+        return self.plan_rows(partial(_columns_of, logs), lengths)
 
     def restore(self, checkpoint: LoadedCheckpoint, lengths: Mapping[str, int]) -> Logs:
         """Read the logs back, cut to these lengths.
@@ -131,7 +155,19 @@ class SegmentedLogs(Segments):
         Raises:
             CheckpointDamagedError: rows are missing.
         """
-        return logs_of(self.restore_rows(checkpoint, lengths), self._symbols)
+        parts = self.restore_rows(checkpoint, lengths)
+        return logs_of_changes(parts, self._closes, lengths["account"])
+
+
+def _columns_of(logs: Logs, name: str, start: int, stop: int) -> Columns:
+    return account_columns(logs, start, stop) if name == "account" else columns_of(logs, name, start, stop)
+
+
+def _are_changes(bars: Integers, segment: Segment) -> bool:
+    """Say whether bars are in order, from the segment's first one on and within it."""
+    if not len(bars):
+        return False
+    return bars[0] == segment.start and bars[-1] < segment.stop and bool((np.diff(bars) > 0).all())
 
 
 class _SegmentWriter(FileWriter):
@@ -147,8 +183,8 @@ class _SegmentWriter(FileWriter):
         self._columns = columns
         self._schema = schema
 
-    def write(self, path: Path) -> None:
-        write_table(self._columns, self._schema, path)
+    def write(self, path: Path) -> FileDigest:
+        write_table(self._columns, self._schema, path, quick=True)
         measured = measure_file(path)
         reference = ArtifactReference(
             name=segment_name(self._name, self._start, self._stop),
@@ -157,6 +193,7 @@ class _SegmentWriter(FileWriter):
             media_type=MEDIA_TYPE,
         )
         self._owner.remember(self._name, Segment(self._start, self._stop, reference))
+        return measured
 
 
 def segment_name(name: str, start: int, stop: int) -> str:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from milepost_backtester.engine.bars import Integers
+from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.layouts import FILL, TRADE
 from milepost_backtester.engine.layouts import Table as RecordTable
 from milepost_backtester.engine.records import Logs
@@ -41,6 +41,11 @@ def equity_schema(symbols: int) -> Schema:
 def segment_schemas(symbols: int) -> Mapping[str, Schema]:
     """Return logs by the name that their segments begin with."""
     return {"equity": equity_schema(symbols), "fills": FILLS, "trades": TRADES}
+
+
+def account_schema(symbols: int) -> Schema:
+    """Return the columns of the account where it changes: equity follows from them and the closes."""
+    return pa.schema([pa.field("bar", pa.int64(), nullable=False), *list(equity_schema(symbols))[1:]])
 
 
 FILLS = _schema_of(FILL)
@@ -88,6 +93,41 @@ def columns_of(logs: Logs, name: str, start: int, stop: int) -> Columns:
             raise ValueError(f"no log is called {name!r}")
 
 
+def account_columns(logs: Logs, start: int, stop: int) -> Columns:
+    """Return cash and positions at the first of some bars and wherever one of them has other bits than before.
+
+    Between two fills both stand still, so this is a small part of the bars; of shorts that cost, it is all.
+    """
+    part = slice(start, stop)
+    columns = (logs.cash[part], *np.atleast_2d(logs.position)[:, part])
+    changed = np.zeros(stop - start, dtype=np.bool_)
+    changed[0] = True
+    for column in columns:
+        bits = column.view(np.int64)
+        changed[1:] |= bits[1:] != bits[:-1]
+    bars = np.flatnonzero(changed)
+    names = account_schema(len(columns) - 1).names
+    return dict(zip(names, (bars + start, *(column[bars] for column in columns)), strict=True))
+
+
+def account_of(parts: Sequence[Table], closes: Floats, bars: int) -> tuple[Floats, Floats, Floats]:
+    """Return equity, cash and positions of the first ``bars`` bars: (bars,), (bars,), (symbols, bars).
+
+    ``closes``: (symbols, bars). Equity is made by the same operations in the same order as the kernel marks it.
+    """
+    changes, cash, *held = (
+        _joined(parts, field.name, np.dtype(field.type.to_pandas_dtype()))
+        for field in account_schema(len(closes))
+    )
+    lasting = np.diff(changes, append=bars)
+    cash = np.repeat(cash, lasting)
+    positions = np.stack([np.repeat(column, lasting) for column in held])
+    equity = cash.copy()
+    for position, close in zip(positions, closes, strict=True):
+        equity += position * close[:bars]
+    return equity, cash, positions
+
+
 def record_columns(rows: RecordTable) -> Columns:
     """Return the columns of a table of records; they refer to it."""
     return {name: rows[name] for name in rows.dtype.names or ()}
@@ -97,10 +137,19 @@ def logs_of(parts: Mapping[str, Sequence[Table]], symbols: int) -> Logs:
     """Return the logs that these tables hold, one after the other."""
     names = equity_schema(symbols).names
     equity, cash, *positions = (_joined(parts["equity"], name, np.dtype(np.float64)) for name in names)
+    return _logs(equity, cash, np.stack(positions), parts)
+
+
+def logs_of_changes(parts: Mapping[str, Sequence[Table]], closes: Floats, bars: int) -> Logs:
+    """Return the logs of the first ``bars`` bars, of an account that was saved where it changed."""
+    return _logs(*account_of(parts["account"], closes, bars), parts)
+
+
+def _logs(equity: Floats, cash: Floats, positions: Floats, parts: Mapping[str, Sequence[Table]]) -> Logs:
     return Logs(
         equity,
         cash,
-        positions[0] if symbols == 1 else np.stack(positions),
+        positions[0] if len(positions) == 1 else positions,
         fills=_records(parts["fills"], FILL),
         trades=_records(parts["trades"], TRADE),
     )

@@ -38,8 +38,8 @@ from milepost_backtester.engine.tiers import CompiledRun, PythonRun, TierRun, Wa
 
 ENGINE_VERSION = "3"
 """Raised with every change that can change a result."""
-STATE_SCHEMA_VERSION = "3"
-"""Raised with every change of the state's fields."""
+STATE_SCHEMA_VERSION = "4"
+"""Raised with every change of the state's fields, or of the logs beside it."""
 
 STATE_FIELDS = frozenset(
     {"bar_index", "cash", "borrow_cost", "position", *COUNTED, "lots", "waiting", "strategy"}
@@ -116,6 +116,11 @@ class BacktestingEngine:
     def symbols(self) -> tuple[str, ...]:
         """Names of the symbols of a portfolio; a single symbol has none."""
         return self._bars.symbols if isinstance(self._bars, PortfolioBars) else ()
+
+    @property
+    def closes(self) -> Floats:
+        """Closes that the account is marked at: (bars,), of several symbols (symbols, bars)."""
+        return self._bars.close
 
     @property
     def logs(self) -> Logs:

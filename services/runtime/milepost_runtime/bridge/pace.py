@@ -14,11 +14,14 @@ BEHIND_MAX_SECONDS = 1.0
 class ChunkSize:
     """Units between reports, from what the last chunk took."""
 
-    def __init__(self, clock: Clock, pace_units_per_second: float | None) -> None:
+    def __init__(
+        self, clock: Clock, pace_units_per_second: float | None, report_seconds: float = REPORT_SECONDS
+    ) -> None:
         self._clock = clock
+        self._report_seconds = report_seconds
         self._units_max = UNITS_MAX
         if pace_units_per_second is not None:
-            self._units_max = max(1, min(UNITS_MAX, int(pace_units_per_second * REPORT_SECONDS)))
+            self._units_max = max(1, min(UNITS_MAX, int(pace_units_per_second * report_seconds)))
         self._began: tuple[int, float] | None = None
         self.units = 1
         """How many units to do before the next report."""
@@ -34,7 +37,9 @@ class ChunkSize:
         began_unit, began_seconds = self._began
         taken_seconds = self._clock.monotonic_seconds() - began_seconds
         grown = self.units * GROWTH_MAX
-        fitting = int((unit - began_unit) * REPORT_SECONDS / taken_seconds) if taken_seconds > 0 else grown
+        fitting = (
+            int((unit - began_unit) * self._report_seconds / taken_seconds) if taken_seconds > 0 else grown
+        )
         self.units = max(1, min(fitting, grown, self._units_max))
 
 

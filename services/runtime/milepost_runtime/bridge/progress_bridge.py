@@ -19,13 +19,13 @@ depends on the clock, so an engine's result must not depend on them.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from milepost_contracts.checkpoints import CheckpointReason
 
 from milepost_runtime.bridge.cancellation import StopRequest
 from milepost_runtime.bridge.host import BridgeHost
-from milepost_runtime.bridge.pace import ChunkSize, Pace
+from milepost_runtime.bridge.pace import REPORT_SECONDS, ChunkSize, Pace
 from milepost_runtime.checkpoints.data import CheckpointData
 from milepost_runtime.checkpoints.policy import CheckpointPolicy, PolicyContext
 
@@ -38,10 +38,13 @@ WAIT_SLICE_SECONDS = 0.25
 class ProgressBridge(ABC, Generic[StateT]):
     """One for each run. Used by the computing thread only; the token and the sink face the other threads."""
 
+    report_seconds: ClassVar[float] = REPORT_SECONDS
+    """Work between two boundaries; as short as a boundary is cheap, for a stop waits for one."""
+
     def __init__(self, host: BridgeHost) -> None:
         self._host = host
         self._policy = CheckpointPolicy(host.policy)
-        self._chunk = ChunkSize(host.clock, host.pace_units_per_second)
+        self._chunk = ChunkSize(host.clock, host.pace_units_per_second, self.report_seconds)
         self._pace: Pace | None = None
         self._cached: tuple[int, StateT] | None = None
         self._started_seconds = 0.0
