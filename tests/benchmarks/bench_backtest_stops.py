@@ -2,8 +2,8 @@
 
 The job as a worker's child runs it: bridge, the child's own sink with its writing thread, the spool with its
 fsyncs. A request comes at a random moment of a run; the time ends when the sink announces the checkpoint, which
-then would survive a power cut. Cost: processor time of the whole process in pairs of runs, with a checkpoint a second and
-without any. Run it alone: ``python -m tests.benchmarks.bench_backtest_stops``.
+then would survive a power cut. Cost: processor time of the whole process in pairs of runs, with a checkpoint
+a second and without any. Run it alone: ``python -m tests.benchmarks.bench_backtest_stops``.
 """
 
 import random
