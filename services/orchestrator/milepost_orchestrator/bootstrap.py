@@ -36,7 +36,9 @@ from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.curves import Curves
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.entrance import CommandEntrance
+from milepost_orchestrator.application.fleet_view import FleetView
 from milepost_orchestrator.application.history import History
+from milepost_orchestrator.application.live import LiveFeed
 from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.application.projector import Projector
@@ -98,6 +100,8 @@ class Orchestrator:
     reactor: DurableConsumer
     registrar: DurableConsumer
     projector: Projector
+    live: LiveFeed
+    fleet: FleetView
     sweeper: Sweeper
     queries: Queries
     history: History
@@ -141,6 +145,8 @@ def _compose(
     appender = Appender(event_log, SystemClock(), f"/orchestrator/{settings.orchestrator_id}")
     effects = Effects(operations, appender, work_queue, signals)
     read_model = PostgresReadModel(engine)
+    fleet = NatsFleet(connection, settings.bus)
+    live = LiveFeed()
     models = ModelPinning(TrainedModels(operations, read_model, store))
     specs = SpecResolver(NatsKindCatalogue(connection, settings.bus), DatasetCatalogue(store), models)
     handler = CommandHandler(operations, appender, effects, specs, store)
@@ -169,7 +175,9 @@ def _compose(
             handle=Registrar(operations, appender, service).handle,
             parallel_max=PARALLEL_MAX,
         ),
-        projector=Projector(event_log, PostgresProjectionStore(engine)),
+        projector=Projector(event_log, PostgresProjectionStore(engine), listener=live),
+        live=live,
+        fleet=FleetView(fleet, SystemClock()),
         sweeper=Sweeper(
             read_model,
             operations,
@@ -179,7 +187,7 @@ def _compose(
             signals,
             interval_seconds=settings.sweep_seconds,
         ),
-        queries=Queries(read_model, operations, NatsFleet(connection, settings.bus)),
+        queries=Queries(read_model, operations, fleet),
         history=History(event_log),
         readiness=ReadinessChecks(connection, settings.bus, engine, store),
         curves=Curves(PostgresCurves(engine)),

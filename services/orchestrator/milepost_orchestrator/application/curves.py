@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from milepost_orchestrator.application.documents import Document
+from milepost_orchestrator.application.documents import Document, json_number
 
 POINTS_DEFAULT = 1000
 POINTS_MAX = 10_000
@@ -89,14 +89,7 @@ def curve_document(curve: Curve) -> Document:
     return {
         "name": curve.name,
         "units": [point.unit for point in curve.points],
-        "values": [_json_number(point.value) for point in curve.points],
+        "values": [json_number(point.value) for point in curve.points],
         "attempts": [point.attempt for point in curve.points],
         "points_total": curve.points_total,
     }
-
-
-def _json_number(value: float) -> float | str:
-    """JSON has no word for what is not finite."""
-    if value != value:
-        return "NaN"
-    return value if abs(value) != float("inf") else "Infinity" if value > 0 else "-Infinity"

@@ -131,6 +131,27 @@ def checkpoint_documents(checkpoints: Iterable[Row], artifacts: Iterable[Row]) -
     ]
 
 
+def row_in_short(row: OperationRow) -> Document:
+    """Return the document in short of a row that was just made; only what it shows is decoded."""
+    return operation_document({key: _column(key, getattr(row, key)) for key in _SHORT})
+
+
+def whole_row(row: NamedTuple) -> Document:
+    """Return every column of a row that was just made."""
+    return {key: _plain(_column(key, value)) for key, value in row._asdict().items()}
+
+
+def json_number(value: float) -> float | str:
+    """Return a number for JSON, which has no word for what is not finite."""
+    if value != value:
+        return "NaN"
+    return value if abs(value) != float("inf") else "Infinity" if value > 0 else "-Infinity"
+
+
+def _column(key: str, value: Any) -> Any:
+    return json.loads(value) if key in JSON_COLUMNS and isinstance(value, str) else value
+
+
 def _attempt_document(row: Row) -> Document:
     return {key: _plain(value) for key, value in row.items() if key != "operation_id"}
 
@@ -149,7 +170,4 @@ def _plain(value: Any) -> Any:
 
 
 def _decoded(row: OperationRow | AttemptRow | CheckpointRow | ArtifactRow) -> Row:
-    return {
-        key: json.loads(value) if key in JSON_COLUMNS and isinstance(value, str) else value
-        for key, value in row._asdict().items()
-    }
+    return {key: _column(key, value) for key, value in row._asdict().items()}

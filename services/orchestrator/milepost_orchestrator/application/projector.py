@@ -10,7 +10,7 @@ an event that cannot be applied: it is set aside in quarantine, and tried again 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 from milepost_runtime.event_log import EventLog, ReadEntry
@@ -23,6 +23,7 @@ from milepost_orchestrator.application.errors import (
     UnwritableError,
 )
 from milepost_orchestrator.application.projection_store import ProjectionStore
+from milepost_orchestrator.application.projections import Changes
 from milepost_orchestrator.application.quarantine import Quarantine
 
 log = structlog.get_logger()
@@ -32,12 +33,30 @@ DELAY_SECONDS_MAX = 5.0
 AnswerT = TypeVar("AnswerT")
 
 
+class Listener(Protocol):
+    """Who wants to know what was projected, once it is committed. It must return at once."""
+
+    def changed(self, changes: Changes) -> None:
+        """Take in a batch."""
+        ...
+
+    def begun_anew(self, position: int) -> None:
+        """Forget what came before: the read models are now those of ``position``."""
+        ...
+
+
 class Projector:
     """Projects all events; ``run`` for ever."""
 
     def __init__(
-        self, event_log: EventLog, store: ProjectionStore, *, batch_entries_max: int = BATCH_ENTRIES_MAX
+        self,
+        event_log: EventLog,
+        store: ProjectionStore,
+        *,
+        batch_entries_max: int = BATCH_ENTRIES_MAX,
+        listener: Listener | None = None,
     ) -> None:
+        self._listener = listener
         self._event_log = event_log
         self._store = store
         self._batch_entries_max = batch_entries_max
@@ -69,21 +88,35 @@ class Projector:
         await _patiently(self._projection.forget)
         await self._move(await _patiently(self._store.cursor))
         log.info("projecting", after_sequence=self._position)
+        if self._listener is not None:
+            self._listener.begun_anew(self._position)
         batches = self._event_log.tail_batches(
             after_sequence=self._position, entries_max=self._batch_entries_max
         )
         async with closing_iterator(batches) as each_batch:
             async for batch in each_batch:
-                await self._project(batch)
+                changes = await self._project(batch)
                 await self._move(batch[-1].sequence)
+                self._tell(changes)
 
-    async def _project(self, batch: Sequence[ReadEntry]) -> None:
+    async def _project(self, batch: Sequence[ReadEntry]) -> Changes | None:
+        """Return what was written; None when the batch had to be taken apart."""
         changes = await self._projection.fold(batch)
         try:
             await _patiently(lambda: self._projection.write(changes, cursor_min=self._position))
         except UnwritableError as error:
             log.warning("batch taken apart", last_sequence=changes.last_sequence, reason=str(error))
             await _patiently(lambda: self._projection.write_one_by_one(batch, cursor_min=self._position))
+            return None
+        return changes
+
+    def _tell(self, changes: Changes | None) -> None:
+        if self._listener is None:
+            return
+        if changes is None:
+            self._listener.begun_anew(self._position)
+        else:
+            self._listener.changed(changes)
 
     async def _move(self, sequence: int) -> None:
         async with self._moved:

@@ -110,9 +110,10 @@ class Service:
             await broker.stop()
 
     async def _serve_http(self, listener: socket.socket) -> None:
+        parts = self._orchestrator
         server = HttpServer(
             uvicorn.Config(
-                create_app(http_ports(self._orchestrator), token=self._http.token),
+                create_app(http_ports(parts), token=self._http.token),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -129,6 +130,7 @@ class Service:
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
+            parts.live.close()  # or uvicorn waits for its open streams, until it gives them up
             server.should_exit = True
             await serving
             raise
@@ -143,6 +145,8 @@ def http_ports(parts: Orchestrator) -> HttpPorts:
         history=parts.history,
         readiness=parts.readiness,
         projector=parts.projector,
+        live=parts.live,
+        fleet=parts.fleet,
         clock=SystemClock(),
         curves=parts.curves,
         store=parts.store,

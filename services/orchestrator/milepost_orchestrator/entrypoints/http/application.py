@@ -3,15 +3,17 @@
 from fastapi import Depends, FastAPI
 
 from milepost_orchestrator.entrypoints.http.authorization import require
-from milepost_orchestrator.entrypoints.http.bodies import bounded_body
+from milepost_orchestrator.entrypoints.http.bodies import BoundedBody
 from milepost_orchestrator.entrypoints.http.checkpoints_reading import checkpoints_reading
 from milepost_orchestrator.entrypoints.http.failures import add_failure_handlers
 from milepost_orchestrator.entrypoints.http.health import health
+from milepost_orchestrator.entrypoints.http.live_reading import live_reading
 from milepost_orchestrator.entrypoints.http.operation_parts_reading import operation_parts_reading
 from milepost_orchestrator.entrypoints.http.operations_commanding import operations_commanding
 from milepost_orchestrator.entrypoints.http.operations_history import operations_history
 from milepost_orchestrator.entrypoints.http.operations_reading import operations_reading
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
+from milepost_orchestrator.entrypoints.http.positions import PositionHeader
 from milepost_orchestrator.entrypoints.http.results_reading import results_reading
 from milepost_orchestrator.entrypoints.http.workers_reading import workers_reading
 
@@ -23,6 +25,7 @@ ROUTERS = (
     results_reading,
     checkpoints_reading,
     workers_reading,
+    live_reading,
     health,
 )
 """Every resource, reading and commanding apart; each makes its routes from the ports."""
@@ -34,5 +37,6 @@ def create_app(ports: HttpPorts, *, token: str | None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router(ports))
     add_failure_handlers(app)
-    app.middleware("http")(bounded_body)
+    app.add_middleware(BoundedBody)
+    app.add_middleware(PositionHeader, projector=ports.projector)
     return app

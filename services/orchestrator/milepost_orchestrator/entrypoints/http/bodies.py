@@ -1,20 +1,28 @@
 """How large a request may be."""
 
-from collections.abc import Awaitable, Callable
-
-from fastapi import Request, Response
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from milepost_orchestrator.entrypoints.http.problems import problem
 
 BODY_BYTES_MAX = 1024 * 1024
 
 
-async def bounded_body(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Middleware: refuse a body whose length is not known beforehand, or is too much."""
-    length = request.headers.get("Content-Length", "0")
-    chunked = "Transfer-Encoding" in request.headers
-    if chunked or not length.isdecimal() or int(length) > BODY_BYTES_MAX:
-        return problem(
-            413, "body-too-large", f"at most {BODY_BYTES_MAX} bytes, with Content-Length", "send less"
-        )
-    return await call_next(request)
+class BoundedBody:
+    """Middleware: refuses a body whose length is not known beforehand, or is too much."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; see ASGI."""
+        if scope["type"] == "http" and not _is_bounded(Headers(scope=scope)):
+            words = f"at most {BODY_BYTES_MAX} bytes, with Content-Length"
+            await problem(413, "body-too-large", words, "send less")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _is_bounded(headers: Headers) -> bool:
+    length = headers.get("Content-Length", "0")
+    return "Transfer-Encoding" not in headers and length.isdecimal() and int(length) <= BODY_BYTES_MAX

@@ -8,7 +8,9 @@ from milepost_runtime.store.port import ArtifactStore
 from milepost_orchestrator.adapters.readiness import ReadinessChecks
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.curves import Curves
+from milepost_orchestrator.application.fleet_view import FleetView
 from milepost_orchestrator.application.history import History
+from milepost_orchestrator.application.live import LiveFeed
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
 
@@ -22,6 +24,8 @@ class HttpPorts:
     history: History
     readiness: ReadinessChecks
     projector: Projector
+    live: LiveFeed
+    fleet: FleetView
     clock: Clock
     curves: Curves
     store: ArtifactStore
