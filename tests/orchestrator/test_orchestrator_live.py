@@ -131,7 +131,7 @@ async def next_frame(frames: AsyncIterator[Frame]) -> Frame:
 
 @pytest.mark.unit
 async def test_a_slow_reader_is_told_to_read_again_and_nothing_piles_up() -> None:
-    """What it has not taken is dropped at the bound; it goes on with the newest, and another one missed nothing."""
+    """What it has not taken is dropped at the bound; it goes on with the newest."""
     feed = LiveFeed(entries_max=100)
     fleet = FleetView(None, SystemClock())
     slow = LiveReader(feed, fleet, Interest(every_operation=True), SystemClock(), after=None).frames()
@@ -239,7 +239,8 @@ async def test_a_quiet_stream_beats_and_ends_with_its_orchestrator(
 async def test_every_orchestrator_tells_whoever_projected_it(tenant: StackEndpoints, tmp_path: Path) -> None:
     """Two projectors, one of which finds each batch written: both streams tell of the change."""
     async with run_orchestrator(tenant, tmp_path) as first, run_orchestrator(tenant, tmp_path) as second:
-        await first.projected()
+        await first.start()
+        await first.projected()  # both have begun, so that neither tells its readers to read again
         await second.projected()
         async with opened(first.http, operations=True) as one, opened(second.http, operations=True) as two:
             await one.frame()

@@ -41,7 +41,7 @@ class Frame:
     """Something to send."""
 
     event: str
-    """``changes``, ``fleet``, ``reread`` (all that is shown must be read again), ``heartbeat`` (nothing happened)."""
+    """``changes``, ``fleet``, ``reread`` (read all that is shown again) or ``heartbeat`` (nothing happened)."""
     data: bytes = b"{}"
     sequence: int | None = None
     """Where a reader that comes back goes on from; None when it is not moved by this."""
