@@ -44,7 +44,7 @@ test-unit: $(STAMP) ## Run only the tests that need no server
 	@$(BIN)/python -m pytest -m unit $(PYTEST_ARGUMENTS)
 
 faults: $(STAMP) ## Run the fault tests many more times than `make test` does
-	@MILEPOST_FAULT_ROUNDS=25 MILEPOST_TRAINING_FAULT_POINTS=200 $(BIN)/python -m pytest -m faults $(PYTEST_ARGUMENTS)
+	@MILEPOST_FAULT_ROUNDS=25 MILEPOST_TRAINING_FAULT_POINTS=200 MILEPOST_BACKTEST_FAULT_POINTS=100 $(BIN)/python -m pytest -m faults $(PYTEST_ARGUMENTS)
 
 check: lint types arch schemas test ## Everything that decides whether a change lands
 

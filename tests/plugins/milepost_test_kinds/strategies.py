@@ -72,3 +72,40 @@ class Bracketer:
 
     def load_state_dict(self, state):
         self._seen = state["seen"]
+
+
+class EveryOrder:
+    """Every kind of order in one symbol, with links and exits, from a generator of its own."""
+
+    VERSION = "1"
+    Parameters = BracketerParameters
+
+    def __init__(self, parameters):
+        self._every = parameters.every
+        self._number = 17
+
+    def on_bar(self, bar, broker):
+        number = self._number = (self._number * 1103515245 + 12345) % 2**31
+        if number // 5 % self._every or len(broker.waiting) > 30:
+            return
+        side = 1.0 if number // 13 % 2 else -1.0
+        quantity, close = side * (number // 100 % 9 + 1), bar.close
+        below, above = close - side * 0.4, close + side * 0.4
+        plans = (
+            (Conditions(limit=below, day=True),),
+            (Conditions(stop=above, limit=close),),
+            (Conditions(trail_rate=0.006),),
+            (Conditions(limit=below, stop_trail=0.7, take_profit=close + 2 * side),),
+            (Conditions(stop_loss=below, take_profit=close + side),),
+            (Conditions(limit=below), Conditions(stop=above)),
+        )
+        plan = plans[number // 7 % len(plans)]
+        first = broker.order(quantity, plan[0])
+        for other in plan[1:]:
+            broker.order(quantity, other, instead_of=first)
+
+    def state_dict(self):
+        return {"number": self._number}
+
+    def load_state_dict(self, state):
+        self._number = state["number"]
