@@ -95,7 +95,60 @@ class RetryOperation(ContractModel):
     dry_run: bool = False
 
 
-Command: TypeAlias = StartOperation | CancelOperation | ResumeOperation | ForkOperation | RetryOperation
+class CheckpointNow(ContractModel):
+    """Save a checkpoint of a running operation at its next unit boundary, with the reason ``manual``."""
+
+    TYPE: ClassVar[str] = "milepost.command.checkpoint-now.v1"
+    operation_id: OperationId
+    reason: str | None = Field(default=None, max_length=500)
+    """For people."""
+    dry_run: bool = False
+
+
+class PinCheckpoint(ContractModel):
+    """Keep a checkpoint: no cleanup and no deletion touches it until it is unpinned."""
+
+    TYPE: ClassVar[str] = "milepost.command.pin-checkpoint.v1"
+    operation_id: OperationId
+    checkpoint_id: CheckpointId
+    reason: str | None = Field(default=None, max_length=500)
+    dry_run: bool = False
+
+
+class UnpinCheckpoint(ContractModel):
+    """Let cleanups and deletions touch a checkpoint again."""
+
+    TYPE: ClassVar[str] = "milepost.command.unpin-checkpoint.v1"
+    operation_id: OperationId
+    checkpoint_id: CheckpointId
+    reason: str | None = Field(default=None, max_length=500)
+    dry_run: bool = False
+
+
+class DeleteCheckpoint(ContractModel):
+    """Delete a checkpoint of an operation that has ended and is not being gone on with.
+
+    Its manifest goes at once; artifacts that nothing else refers to are swept after a grace time.
+    """
+
+    TYPE: ClassVar[str] = "milepost.command.delete-checkpoint.v1"
+    operation_id: OperationId
+    checkpoint_id: CheckpointId
+    reason: str | None = Field(default=None, max_length=500)
+    dry_run: bool = False
+
+
+Command: TypeAlias = (
+    StartOperation
+    | CancelOperation
+    | ResumeOperation
+    | ForkOperation
+    | RetryOperation
+    | CheckpointNow
+    | PinCheckpoint
+    | UnpinCheckpoint
+    | DeleteCheckpoint
+)
 
 COMMANDS: dict[str, type[Command]] = {
     "start": StartOperation,
@@ -103,6 +156,10 @@ COMMANDS: dict[str, type[Command]] = {
     "resume": ResumeOperation,
     "fork": ForkOperation,
     "retry": RetryOperation,
+    "checkpoint-now": CheckpointNow,
+    "pin-checkpoint": PinCheckpoint,
+    "unpin-checkpoint": UnpinCheckpoint,
+    "delete-checkpoint": DeleteCheckpoint,
 }
 """Command classes by their name on the bus."""
 

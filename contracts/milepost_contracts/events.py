@@ -111,6 +111,49 @@ class CheckpointRefused(_Event):
     """Each bad artifact by name (``field``) and what is wrong with it."""
 
 
+class CheckpointRequested(_Event):
+    """Someone wants a checkpoint now; the owner saves it at its next unit boundary."""
+
+    SIDE = Side.CONTROL
+    NAME = "checkpoint-requested"
+    reason: str | None = None
+    requested_by: str = "unknown"
+
+
+class CheckpointPinned(_Event):
+    """The checkpoint is kept until it is unpinned."""
+
+    SIDE = Side.CONTROL
+    NAME = "checkpoint-pinned"
+    checkpoint_id: CheckpointId
+    reason: str | None = None
+    requested_by: str = "unknown"
+
+
+class CheckpointUnpinned(_Event):
+    """The checkpoint may be removed again."""
+
+    SIDE = Side.CONTROL
+    NAME = "checkpoint-unpinned"
+    checkpoint_id: CheckpointId
+    reason: str | None = None
+    requested_by: str = "unknown"
+
+
+class CheckpointDeleted(_Event):
+    """The checkpoint is not kept any more: nothing goes on from it, and the sweep may take its artifacts."""
+
+    SIDE = Side.CONTROL
+    NAME = "checkpoint-deleted"
+    checkpoint_id: CheckpointId
+    manifest_key: str | None = None
+    """Document to remove; absent when it was never on record."""
+    size_bytes: int = 0
+    """Sum over its artifacts, shared ones included."""
+    reason: str | None = None
+    requested_by: str = "unknown"
+
+
 # --- run events -----------------------------------------------------------------------------------
 
 
@@ -227,7 +270,17 @@ class AttemptLost(_Event):
     failure: Failure
 
 
-ControlEvent: TypeAlias = Requested | CancelRequested | Resumed | CheckpointRecorded | CheckpointRefused
+ControlEvent: TypeAlias = (
+    Requested
+    | CancelRequested
+    | Resumed
+    | CheckpointRecorded
+    | CheckpointRefused
+    | CheckpointRequested
+    | CheckpointPinned
+    | CheckpointUnpinned
+    | CheckpointDeleted
+)
 RunEvent: TypeAlias = (
     Claimed | Started | Progress | StateSnapshot | Cancelled | Completed | Failed | Released | AttemptLost
 )
@@ -240,6 +293,10 @@ CONTROL_EVENTS: tuple[type[ControlEvent], ...] = (
     Resumed,
     CheckpointRecorded,
     CheckpointRefused,
+    CheckpointRequested,
+    CheckpointPinned,
+    CheckpointUnpinned,
+    CheckpointDeleted,
 )
 RUN_EVENTS: tuple[type[RunEvent], ...] = (
     Claimed,

@@ -15,12 +15,16 @@ from milepost_contracts.checkpoints import (
 )
 from milepost_contracts.commands import (
     CancelOperation,
+    CheckpointNow,
     Command,
+    DeleteCheckpoint,
     ForkOperation,
+    PinCheckpoint,
     ResumeOperation,
     RetryOperation,
     RunOptions,
     StartOperation,
+    UnpinCheckpoint,
 )
 from milepost_contracts.datasets import Dataset, DatasetReference
 from milepost_contracts.envelope import Envelope
@@ -28,8 +32,12 @@ from milepost_contracts.events import (
     AttemptLost,
     Cancelled,
     CancelRequested,
+    CheckpointDeleted,
+    CheckpointPinned,
     CheckpointRecorded,
     CheckpointRefused,
+    CheckpointRequested,
+    CheckpointUnpinned,
     Claimed,
     Completed,
     Event,
@@ -147,6 +155,19 @@ COMMAND_EXAMPLES: Mapping[str, Envelope] = {
         "cmd-fork-1",
     ),
     "retry": _command(RetryOperation(operation_id=_OPERATION), "cmd-retry-1"),
+    "checkpoint-now": _command(
+        CheckpointNow(operation_id=_OPERATION, reason="before the machine moves"), "cmd-checkpoint-1"
+    ),
+    "pin-checkpoint": _command(
+        PinCheckpoint(operation_id=_OPERATION, checkpoint_id=_CHECKPOINT, reason="for the paper"), "cmd-pin-1"
+    ),
+    "unpin-checkpoint": _command(
+        UnpinCheckpoint(operation_id=_OPERATION, checkpoint_id=_CHECKPOINT), "cmd-unpin-1"
+    ),
+    "delete-checkpoint": _command(
+        DeleteCheckpoint(operation_id=_OPERATION, checkpoint_id=_CHECKPOINT, reason="too many"),
+        "cmd-delete-1",
+    ),
 }
 """Envelopes by the command's name on the bus."""
 
@@ -177,6 +198,16 @@ _EVENTS: tuple[Event, ...] = (
         checkpoint_id=checkpoint_id_of(_OPERATION, 1, 2),
         message="1 artifact is damaged",
         artifacts=(Problem(field="state.json", message="the bytes do not match the digest"),),
+    ),
+    CheckpointRequested(reason="before the machine moves", requested_by="/cli"),
+    CheckpointPinned(checkpoint_id=_CHECKPOINT, reason="for the paper", requested_by="/cli"),
+    CheckpointUnpinned(checkpoint_id=_CHECKPOINT, requested_by="/cli"),
+    CheckpointDeleted(
+        checkpoint_id=_CHECKPOINT,
+        manifest_key=manifest_key(_OPERATION, _CHECKPOINT),
+        size_bytes=_SIZE_BYTES + _TRADES.size_bytes,
+        reason="too many",
+        requested_by="/http",
     ),
     Resumed(child_id=_CHILD, checkpoint_id=_CHECKPOINT, child=_CHILD_REQUESTED, requested_by="/http"),
     Completed(attempt=1, unit=10_000, artifacts=(_TRADES,), summary={"trades": 41, "return": 0.183}),

@@ -61,6 +61,14 @@ class CommandLine:
                 return found
         raise AssertionError(f"no checkpoint of {operation_id} is listed")
 
+    def until_running(self, operation_id: str) -> None:
+        """Return when some units are done; the read model follows the log by a moment."""
+        for _ in range(LOOKS_MAX):
+            found = self.json("show", operation_id)
+            if found["status"] == "running" and found["unit"] > 0:
+                return
+        raise AssertionError(f"{operation_id} does not run")
+
     def spawn(self, *arguments: str, **popen: Any) -> subprocess.Popen[str]:
         """Start a command and leave it running."""
         return subprocess.Popen(

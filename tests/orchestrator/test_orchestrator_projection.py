@@ -10,8 +10,12 @@ from milepost_contracts.checkpoints import Manifest
 from milepost_contracts.commands import CancelOperation
 from milepost_contracts.events import (
     EVENTS,
+    CheckpointDeleted,
+    CheckpointPinned,
     CheckpointRecorded,
     CheckpointRefused,
+    CheckpointRequested,
+    CheckpointUnpinned,
     Progress,
     Requested,
 )
@@ -55,7 +59,13 @@ async def tell_everything(running: Running) -> tuple[str, str, str]:
     await running.until(first, CheckpointRecorded, after_sequence=saved - 1)
     lost = (artifact(b"gone"),)
     moved = started(2, 50, ("numpy was '1' and is '2'",))
-    await running.happen(first, claimed(2, "w-2"), moved, attempt_lost(2), claimed(3))
+    await running.happen(first, claimed(2, "w-2"), moved)
+    await running.happen(
+        first,
+        CheckpointRequested(requested_by="/test"),
+        CheckpointPinned(checkpoint_id="cp-1", requested_by="/test"),
+    )
+    await running.happen(first, attempt_lost(2), claimed(3))
     saved = await running.happen(first, snapshot("cp-2", 70, 3, reason="cancellation", artifacts=lost))
     await running.until(first, CheckpointRefused, after_sequence=saved)
     await running.client.request(CancelOperation(operation_id=first))
@@ -64,7 +74,11 @@ async def tell_everything(running: Running) -> tuple[str, str, str]:
     await running.until(child, Requested)
     await running.happen(child, claimed(), started(unit=50), completed())
     other = await running.start()
-    await running.happen(other, claimed(), started(), failed())
+    await running.happen(other, claimed(), started(), snapshot("cp-3", 5), failed())
+    await running.until(other, CheckpointRecorded)
+    about = {"checkpoint_id": "cp-3", "requested_by": "/test"}
+    pinned, unpinned = CheckpointPinned.model_validate(about), CheckpointUnpinned.model_validate(about)
+    await running.happen(other, pinned, unpinned, CheckpointDeleted.model_validate(about))
     return first, child, other
 
 
@@ -101,6 +115,7 @@ async def test_every_event_type_is_in_the_read_models_and_the_store(running: Run
     assert [tuple(row.values()) for row in metrics] == [("loss", 10, 5.0), ("loss", 50, 25.0)]
     checkpoints = {row["checkpoint_id"]: row for row in await running.rows("SELECT * FROM checkpoints")}
     assert {key: row["status"] for key, row in checkpoints.items()} == {"cp-1": "recorded", "cp-2": "refused"}
+    assert {key: row["pinned"] for key, row in checkpoints.items()} == {"cp-1": True, "cp-2": False}
     assert checkpoints["cp-2"]["problems"] == [{"field": "state.json", "message": "missing in the store"}]
     artifacts = await running.rows("SELECT digest FROM checkpoint_artifacts WHERE checkpoint_id = 'cp-1'")
     assert artifacts == [{"digest": artifact().digest}]

@@ -103,7 +103,7 @@ class Workshop:
         self.store = DirectoryArtifactStore(directory / "store")
         self.operations = Operations(self.event_log)
         self.appender = Appender(self.event_log, FixedClock(), "/orchestrator/o-1")
-        self.effects = Effects(self.operations, self.appender, self.work_queue, self.signals)
+        self.effects = Effects(self.operations, self.appender, self.work_queue, self.signals, self.store)
         models = TrainedModels(self.operations, MemoryOperationIds(self.event_log), self.store)
         self.specs = SpecResolver(self.kinds, self.datasets, ModelPinning(models))
         self.handler = CommandHandler(self.operations, self.appender, self.effects, self.specs, self.store)

@@ -48,7 +48,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     CommandEntry("ps", "ps", LOOKING, "List operations."),
     CommandEntry("show", "show", LOOKING, "Show one operation."),
     CommandEntry("follow", "follow", LOOKING, "Watch an operation until it has ended."),
-    CommandEntry("checkpoints", "checkpoints", LOOKING, "List checkpoints, show one."),
+    CommandEntry("checkpoints", "checkpoints", LOOKING, "List checkpoints, show, save, pin and delete one."),
     CommandEntry("events", "events", LOOKING, "Show, step through, export, import and compare events."),
     CommandEntry(
         "projections",

@@ -55,6 +55,14 @@ def _details(event: events.Event) -> str:
             return f"{checkpoint_id} is on record, {format_size(size_bytes)}"
         case events.CheckpointRefused(checkpoint_id=checkpoint_id, message=message):
             return f"{checkpoint_id}: {message}"
+        case events.CheckpointRequested(reason=reason):
+            return reason or ""
+        case (
+            events.CheckpointPinned(checkpoint_id=checkpoint_id, reason=reason)
+            | events.CheckpointUnpinned(checkpoint_id=checkpoint_id, reason=reason)
+            | events.CheckpointDeleted(checkpoint_id=checkpoint_id, reason=reason)
+        ):
+            return f"{checkpoint_id}, {reason}" if reason else checkpoint_id
         case events.Claimed(attempt=attempt, worker_id=worker_id, pid=pid):
             return f"attempt {attempt} by {worker_id} (pid {pid})"
         case events.Started(

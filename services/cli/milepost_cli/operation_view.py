@@ -210,7 +210,14 @@ def fold(view: OperationView, entry: LogEntry) -> OperationView:
             return replace(view, status="queued", worker_id=None, units_per_second=None)
         case events.Resumed(child_id=child_id, relation=relation):
             return view if relation is Relation.FORK else replace(view, child_id=child_id)
-        case events.CheckpointRecorded() | events.CheckpointRefused():
+        case (
+            events.CheckpointRecorded()
+            | events.CheckpointRefused()
+            | events.CheckpointRequested()
+            | events.CheckpointPinned()
+            | events.CheckpointUnpinned()
+            | events.CheckpointDeleted()
+        ):
             return view
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from milepost_contracts.commands import CancelOperation, Command, command_name
+from milepost_contracts.commands import Command, command_name
 from milepost_contracts.verdicts import Accepted, Duplicate
 
 from milepost_cli.bus import open_bus
@@ -13,12 +13,17 @@ from milepost_cli.operation_view import OperationView
 from milepost_cli.output import notes, people, print_json
 from milepost_cli.watching import ended_badly, resume_command, watch
 
+_MAKING = ("start", "resume", "fork", "retry")
 _DONE = {
     "start": "started",
     "cancel": "cancelling",
     "resume": "resumed as",
     "fork": "forked as",
     "retry": "retried as",
+    "checkpoint-now": "asked for a checkpoint of",
+    "pin-checkpoint": "pinned a checkpoint of",
+    "unpin-checkpoint": "unpinned a checkpoint of",
+    "delete-checkpoint": "deleted a checkpoint of",
 }
 
 
@@ -71,7 +76,7 @@ def _say_verdict(command: Command, verdict: Accepted | Duplicate, *, as_json: bo
         print_json(verdict.model_dump(mode="json"))
         return
     people().print(_verdict_words(command, verdict), soft_wrap=True)
-    if not command.dry_run:
+    if not command.dry_run and "checkpoint" not in command_name(command):
         notes().print(f"next: milepost follow {verdict.operation_id}", soft_wrap=True)
 
 
@@ -80,10 +85,12 @@ def _verdict_words(command: Command, verdict: Accepted | Duplicate) -> str:
     if isinstance(verdict, Duplicate):
         return f"this command took effect before: {verdict.operation_id}"
     if verdict.dry_run:
-        subject = "" if isinstance(command, CancelOperation) else f"; it would be {verdict.operation_id}"
+        makes_one = command_name(command) in _MAKING
+        subject = f"; it would be {verdict.operation_id}" if makes_one else ""
         return f"it would be accepted{subject}{_changed(verdict)}; nothing was done"
     at = f" at {verdict.unit:,}" if verdict.unit is not None else ""
-    origin = f" from checkpoint {verdict.checkpoint_id}{at}" if verdict.checkpoint_id else ""
+    preposition = " from checkpoint" if command_name(command) in _MAKING else ":"
+    origin = f"{preposition} {verdict.checkpoint_id}{at}" if verdict.checkpoint_id else ""
     return f"{done} {verdict.operation_id}{origin}{_changed(verdict)}"
 
 

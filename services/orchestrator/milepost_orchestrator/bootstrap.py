@@ -143,7 +143,7 @@ def _compose(
     work_queue = JetStreamWorkQueue(connection, settings.bus)
     operations = Operations(event_log)
     appender = Appender(event_log, SystemClock(), f"/orchestrator/{settings.orchestrator_id}")
-    effects = Effects(operations, appender, work_queue, signals)
+    effects = Effects(operations, appender, work_queue, signals, store)
     read_model = PostgresReadModel(engine)
     fleet = NatsFleet(connection, settings.bus)
     live = LiveFeed()

@@ -1,10 +1,13 @@
-"""``milepost checkpoints list`` and ``milepost checkpoints show``."""
+"""``milepost checkpoints list``, ``show``, ``now``, ``pin``, ``unpin`` and ``delete``."""
 
+import asyncio
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from milepost_contracts.commands import CheckpointNow, DeleteCheckpoint, PinCheckpoint, UnpinCheckpoint
 from milepost_runtime.clock import SystemClock
 from rich.console import Console
 
@@ -23,8 +26,9 @@ from milepost_cli.list_options import (
 )
 from milepost_cli.location import locate
 from milepost_cli.lookup import checkpoint_id_of, operation_id_of
-from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
+from milepost_cli.options import DirectoryOption, JsonOption, OperationArgument, examples, new_app
 from milepost_cli.output import notes, people, print_facts, print_json
+from milepost_cli.sending import send
 from milepost_cli.tables import print_table
 
 REASONS = ("periodic", "cancellation", "failure", "shutdown", "manual")
@@ -35,7 +39,7 @@ app = new_app()
 
 @app.callback()
 def checkpoints() -> None:
-    """List checkpoints, show one."""
+    """List checkpoints, show, save, pin and delete one."""
 
 
 @app.command(
@@ -121,6 +125,91 @@ def show_checkpoint(
     notes().print(f"next: milepost resume {operation_id} --checkpoint {checkpoint_id}", soft_wrap=True)
 
 
+CheckpointArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The checkpoint; a beginning is enough.")
+]
+ReasonOption = Annotated[str | None, typer.Option(help="Why; kept with the operation.")]
+CommandIdOption = Annotated[str | None, typer.Option(help="Idempotency key.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")]
+
+
+@app.command("now", epilog=examples("milepost checkpoints now op-abc --reason 'before the machine moves'"))
+def checkpoint_now(
+    operation: OperationArgument,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Save a checkpoint of a running operation at its next unit boundary."""
+    with locate(directory).api() as api:
+        operation_id = operation_id_of(api, operation)
+    command = CheckpointNow(operation_id=operation_id, reason=reason, dry_run=dry_run)
+    asyncio.run(send(command, directory, command_id=command_id, follow=False, as_json=as_json))
+
+
+@app.command("pin", epilog=examples("milepost checkpoints pin cp-abc --reason 'for the paper'"))
+def pin_checkpoint(
+    checkpoint: CheckpointArgument,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a checkpoint: no cleanup and no deletion touches it until it is unpinned."""
+    _send(PinCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
+
+
+@app.command("unpin", epilog=examples("milepost checkpoints unpin cp-abc"))
+def unpin_checkpoint(
+    checkpoint: CheckpointArgument,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let cleanups and deletions touch a checkpoint again."""
+    _send(UnpinCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
+
+
+@app.command("delete", epilog=examples("milepost checkpoints delete cp-abc --dry-run"))
+def delete_checkpoint(
+    checkpoint: CheckpointArgument,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a checkpoint of an operation that has ended and is not being gone on with.
+
+    Artifacts that nothing else refers to are swept after a grace time.
+    """
+    _send(DeleteCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
+
+
+def _send(
+    command_type: type[PinCheckpoint] | type[UnpinCheckpoint] | type[DeleteCheckpoint],
+    typed: str,
+    reason: str | None,
+    command_id: str | None,
+    directory: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    with locate(directory).api() as api:
+        checkpoint_id = checkpoint_id_of(api, typed)
+        operation_id = reader.text(api.get(f"/checkpoints/{checkpoint_id}"), "operation_id") or ""
+    command = command_type(
+        operation_id=operation_id, checkpoint_id=checkpoint_id, reason=reason, dry_run=dry_run
+    )
+    asyncio.run(send(command, directory, command_id=command_id, follow=False, as_json=as_json))
+
+
 def checkpoint_facts(document: dict[str, object], now: datetime) -> dict[str, str | None]:
     """Return a checkpoint's facts for ``print_facts``."""
     fingerprint = reader.mapping(document, "fingerprint")
@@ -131,6 +220,7 @@ def checkpoint_facts(document: dict[str, object], now: datetime) -> dict[str, st
         "at": _progress(document),
         "reason": reader.text(document, "reason"),
         "status": reader.text(document, "status"),
+        "pinned": "yes" if document.get("pinned") else None,
         "saved": format_age(reader.moment(document, "saved_at"), now),
         "size": format_size(_size(document)),
         "manifest": reader.text(document, "manifest_key"),
@@ -155,7 +245,11 @@ def print_artifacts(document: dict[str, object], console: Console | None = None)
 
 def _row(item: dict[str, object], now: datetime) -> tuple[str | None, ...]:
     status, total = reader.text(item, "status"), reader.whole(item, "total_units")
-    note = "" if status in (None, "recorded") else f" ({status})"
+    notes_on = [
+        *([] if status in (None, "recorded") else [status]),
+        *(["pinned"] if item.get("pinned") else []),
+    ]
+    note = f" ({', '.join(notes_on)})" if notes_on else ""
     return (
         reader.text(item, "checkpoint_id"),
         reader.text(item, "operation_id"),

@@ -85,6 +85,12 @@ _UPSERTS = {table.name: table.upsert for table in (OPERATIONS, ATTEMPTS, CHECKPO
 _REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, OverflowError)
 """What Postgres, or asyncpg before it, says of a value that it cannot hold."""
 
+_DELETE_CHECKPOINTS = tuple(
+    f"DELETE FROM {table.name} WHERE (operation_id, checkpoint_id) IN "  # noqa: S608 - our own names
+    "(SELECT * FROM unnest($1::text[], $2::text[]))"
+    for table in (ARTIFACTS, CHECKPOINTS)
+)
+
 
 class PostgresProjectionStore:
     """Implements ``ProjectionStore``."""
@@ -191,6 +197,10 @@ async def _write_rows(driver: asyncpg.Connection, changes: Changes, *, after_seq
         for table, rows in states:
             if rows:
                 await driver.execute(_UPSERTS[table.name], *zip(*rows, strict=True))
+        if changes.deleted_checkpoints:
+            ids = tuple(zip(*changes.deleted_checkpoints, strict=True))
+            for statement in _DELETE_CHECKPOINTS:
+                await driver.execute(statement, *ids)
         for table, rows in facts:
             if rows:
                 await driver.copy_records_to_table(table.name, records=rows, columns=table.columns)

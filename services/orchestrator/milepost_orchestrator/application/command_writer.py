@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from milepost_contracts.events import Event
-from milepost_runtime.errors import BusUnavailableError
+from milepost_runtime.errors import RuntimeServiceError
 
 from milepost_orchestrator.application.effects import Appender
 from milepost_orchestrator.domain.operation import Operation
@@ -47,7 +47,7 @@ class CommandWriter:
         """Carry out the effect now; what fails here the reactor does when it reads the event."""
         try:
             await effect()
-        except BusUnavailableError as error:
+        except RuntimeServiceError as error:
             log.warning("left to the reactor", reason=str(error))
 
     async def _append(

@@ -8,7 +8,6 @@ from typing import assert_never
 
 import structlog
 from milepost_contracts.commands import (
-    CancelOperation,
     Command,
     ForkOperation,
     ResumeOperation,
@@ -17,7 +16,7 @@ from milepost_contracts.commands import (
 )
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.errors import ContractError
-from milepost_contracts.events import CancelRequested, Requested
+from milepost_contracts.events import Requested
 from milepost_contracts.failures import Problem
 from milepost_contracts.ids import operation_id_of
 from milepost_contracts.messages import decode_command, problems_of
@@ -34,13 +33,14 @@ from milepost_orchestrator.application.answers import (
     rejected,
     unavailable,
 )
+from milepost_orchestrator.application.changes import OperationChanges
 from milepost_orchestrator.application.command_writer import CommandWriter
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.errors import ContendedError
 from milepost_orchestrator.application.lineage import Lineage
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.application.specs import SpecResolver
-from milepost_orchestrator.domain.decisions import decide_cancel, decide_start
+from milepost_orchestrator.domain.decisions import decide_start
 from milepost_orchestrator.domain.operation import Operation
 from milepost_orchestrator.domain.rejections import Rejection, Repeated
 
@@ -63,6 +63,7 @@ class CommandHandler:
         self._effects = effects
         self._specs = specs
         self._writer = CommandWriter(appender)
+        self._changes = OperationChanges(operations, self._writer, effects)
         self._lineage = Lineage(operations, self._writer, effects, specs, store)
 
     async def handle_envelope(self, envelope: Envelope) -> Answer:
@@ -101,12 +102,10 @@ class CommandHandler:
                 match command:
                     case StartOperation():
                         return await self._start(command, sender)
-                    case CancelOperation():
-                        return await self._cancel(command, sender)
                     case ResumeOperation() | ForkOperation() | RetryOperation():
                         return await self._lineage.handle(command, sender)
                     case _:
-                        assert_never(command)
+                        return await self._changes.handle(command, sender)
             except SequenceConflictError:
                 continue  # someone else was first: look again, decide again
         raise ContendedError(f"{TRIES_MAX} times")
@@ -129,26 +128,6 @@ class CommandHandler:
         if not command.dry_run:
             await self._writer.begin(operation_id, decision, identity, root_id=operation_id)
             await self._writer.follow_up(lambda: self._effects.dispatch_new(operation_id, decision))
-        return Accepted(command_id=sender.command_id, operation_id=operation_id, dry_run=command.dry_run)
-
-    async def _cancel(self, command: CancelOperation, sender: Sender) -> Answer:
-        operation_id = command.operation_id
-        identity = identity_of(command, sender, operation_id, CancelRequested.NAME)
-        state = await self._operations.load(operation_id)
-        decision = decide_cancel(state, command, identity, sender.source)
-        match decision:
-            case Rejection():
-                return rejected(sender.command_id, decision)
-            case Repeated():
-                await self._writer.follow_up(lambda: self._effects.cancel(operation_id))
-                return Duplicate(command_id=sender.command_id, operation_id=operation_id)
-            case CancelRequested():
-                pass
-            case _:
-                assert_never(decision)
-        if not command.dry_run:
-            await self._writer.append(state, decision, identity)
-            await self._writer.follow_up(lambda: self._effects.cancel(operation_id))
         return Accepted(command_id=sender.command_id, operation_id=operation_id, dry_run=command.dry_run)
 
     async def _requested(

@@ -16,7 +16,7 @@ from milepost_orchestrator.application.rows import (
     checkpoint_row,
     operation_row,
 )
-from milepost_orchestrator.domain.operation import Operation, Status
+from milepost_orchestrator.domain.operation import CheckpointStatus, Operation, Status
 
 Row: TypeAlias = Mapping[str, Any]
 """A row by column, its JSON decoded."""
@@ -83,7 +83,7 @@ class OperationRows(NamedTuple):
 def rows_of(operation: Operation) -> OperationRows:
     """Return the rows of a state that was folded from the log, as Postgres would return them."""
     facts = operation.facts
-    checkpoints = list(facts.checkpoints.values())
+    checkpoints = [each for each in facts.checkpoints.values() if each.status is not CheckpointStatus.DELETED]
     return OperationRows(
         operation=_decoded(operation_row(operation)),
         attempts=[_decoded(attempt_row(facts.operation_id, each)) for each in facts.attempts.values()],

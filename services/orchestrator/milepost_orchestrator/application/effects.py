@@ -5,14 +5,26 @@ after its append, the reactor again when it reads the event, and the sweeper onc
 Losing a race (to a claim, to another orchestrator) is normal and means that the effect is somebody else's now.
 """
 
+import asyncio
+
 import structlog
-from milepost_contracts.events import Cancelled, Event, Requested, Resumed, Side
+from milepost_contracts.events import (
+    Cancelled,
+    CancelRequested,
+    CheckpointDeleted,
+    CheckpointRequested,
+    Event,
+    Requested,
+    Resumed,
+    Side,
+)
 from milepost_contracts.ids import event_id_of
 from milepost_contracts.messages import envelop_event
 from milepost_runtime.clock import Clock
 from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.event_log import EventLog
 from milepost_runtime.signals import Signals
+from milepost_runtime.store.port import ArtifactStore
 from milepost_runtime.work_queue import WorkKey, WorkQueue
 
 from milepost_orchestrator.application.operations import Operations
@@ -63,15 +75,50 @@ def work_key(operation_id: str, requested: Requested) -> WorkKey:
 
 
 class Effects:
-    """Carries out what events ask for. Every method may raise ``BusUnavailableError``; repeating is safe."""
+    """Carries out what events ask for.
+
+    Every method may raise ``BusUnavailableError`` or a store's error; repeating is safe.
+    """
 
     def __init__(
-        self, operations: Operations, appender: Appender, work_queue: WorkQueue, signals: Signals
+        self,
+        operations: Operations,
+        appender: Appender,
+        work_queue: WorkQueue,
+        signals: Signals,
+        store: ArtifactStore,
     ) -> None:
+        self._store = store
         self._operations = operations
         self._appender = appender
         self._work_queue = work_queue
         self._signals = signals
+
+    async def follow(self, operation_id: str, event: Event) -> None:
+        """Carry out what a control event of an operation asks for; nothing for those that ask for nothing."""
+        match event:
+            case Requested():
+                await self.dispatch(operation_id)
+            case CancelRequested():
+                await self.cancel(operation_id)
+            case CheckpointRequested():
+                await self._signals.notify(operation_id)
+            case CheckpointDeleted():
+                await self._forget_manifest(event)
+            case _:
+                pass
+
+    async def repeat(self, operation_id: str, event_id: str) -> None:
+        """Carry out once more what an event that is in the log asks for."""
+        for entry in await self._operations.entries(operation_id, side=Side.CONTROL):
+            if entry.event_id == event_id:
+                await self.follow(operation_id, entry.event)
+
+    async def _forget_manifest(self, deleted: CheckpointDeleted) -> None:
+        """Take the checkpoint off the record; its artifacts are the sweep's: others may share them."""
+        key = deleted.manifest_key
+        if key is not None:
+            await asyncio.to_thread(self._store.delete_document, key)
 
     async def dispatch(self, operation_id: str) -> None:
         """Make sure that there is work for the operation, unless it has ended."""

@@ -4,7 +4,15 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from milepost_contracts.events import CheckpointRecorded, CheckpointRefused, Progress, StateSnapshot
+from milepost_contracts.events import (
+    CheckpointDeleted,
+    CheckpointPinned,
+    CheckpointRecorded,
+    CheckpointRefused,
+    CheckpointUnpinned,
+    Progress,
+    StateSnapshot,
+)
 from milepost_runtime.event_log import ReadEntry, UnreadableEntry
 
 from milepost_orchestrator.application.operations import recorded
@@ -28,7 +36,16 @@ from milepost_orchestrator.application.rows import (
 )
 from milepost_orchestrator.application.storable import check_storable
 from milepost_orchestrator.domain.evolution import evolve
-from milepost_orchestrator.domain.operation import Attempt, Operation
+from milepost_orchestrator.domain.operation import Attempt, CheckpointStatus, Operation
+
+_ABOUT_A_CHECKPOINT = (
+    StateSnapshot,
+    CheckpointRecorded,
+    CheckpointRefused,
+    CheckpointPinned,
+    CheckpointUnpinned,
+    CheckpointDeleted,
+)
 
 
 @dataclass(slots=True)
@@ -45,6 +62,8 @@ class Changes:
     metrics: list[MetricRow] = field(default_factory=list[MetricRow])
     events: list[EventRow] = field(default_factory=list[EventRow])
     quarantine: list[QuarantineRow] = field(default_factory=list[QuarantineRow])
+    deleted_checkpoints: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Operation and checkpoint ids whose rows go, with those of their artifacts."""
 
 
 @dataclass(slots=True)
@@ -120,7 +139,7 @@ def project(cache: StateCache, entries: Iterable[ReadEntry]) -> Changes:
         changes.metrics.extend(metrics)
         if row is not None:
             changes.events.append(row)
-        if isinstance(event, StateSnapshot | CheckpointRecorded | CheckpointRefused):
+        if isinstance(event, _ABOUT_A_CHECKPOINT):
             checkpoints.setdefault(entry.operation_id, set()).add(event.checkpoint_id)
     if changes is None:
         raise ValueError("a batch is never empty")
@@ -150,5 +169,8 @@ def _add_rows(
             changes.attempts.append(attempt_row(facts.operation_id, attempt))
     for checkpoint_id in sorted(checkpoint_ids & facts.checkpoints.keys()):
         checkpoint = facts.checkpoints[checkpoint_id]
+        if checkpoint.status is CheckpointStatus.DELETED:
+            changes.deleted_checkpoints.append((facts.operation_id, checkpoint_id))
+            continue
         changes.checkpoints.append(checkpoint_row(facts, checkpoint))
         changes.artifacts.extend(artifact_rows(facts.operation_id, checkpoint))

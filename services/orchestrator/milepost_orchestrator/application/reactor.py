@@ -5,12 +5,25 @@ away. Authority: ``Effects``, which look at the log first. Failures: everything 
 by whoever appended the event; doing it again changes nothing.
 """
 
-from milepost_contracts.events import CancelRequested, Event, Requested, Resumed
+from milepost_contracts.events import (
+    CancelRequested,
+    CheckpointDeleted,
+    CheckpointRequested,
+    Event,
+    Requested,
+    Resumed,
+)
 from milepost_runtime.event_log import LogEntry
 
 from milepost_orchestrator.application.effects import Effects
 
-REACTOR_EVENTS: tuple[type[Event], ...] = (Requested, Resumed, CancelRequested)
+REACTOR_EVENTS: tuple[type[Event], ...] = (
+    Requested,
+    Resumed,
+    CancelRequested,
+    CheckpointRequested,
+    CheckpointDeleted,
+)
 
 
 class Reactor:
@@ -26,13 +39,9 @@ class Reactor:
             BusUnavailableError: not carried out, or not known whether; repeating is safe.
         """
         match entry.event:
-            case Requested():
-                await self._effects.dispatch(entry.operation_id)
             case Resumed():
                 await self._effects.create_child(
                     entry.event, resumed_event_id=entry.envelope.id, command_id=entry.envelope.causationid
                 )
-            case CancelRequested():
-                await self._effects.cancel(entry.operation_id)
             case _:
-                pass  # the consumer's filter lets no other type through
+                await self._effects.follow(entry.operation_id, entry.event)

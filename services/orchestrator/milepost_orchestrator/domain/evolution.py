@@ -7,7 +7,7 @@ the positions. An event of a type that is not known is an error, here and in who
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 from milepost_contracts import events
 from milepost_contracts.events import Event, Side
@@ -40,6 +40,15 @@ _RunEvent: TypeAlias = (
     | events.Released
     | events.AttemptLost
 )
+_BY_COMMAND = (
+    events.CancelRequested,
+    events.Resumed,
+    events.CheckpointRequested,
+    events.CheckpointPinned,
+    events.CheckpointUnpinned,
+    events.CheckpointDeleted,
+)
+"""Control events that a command led to, whose id is then their cause."""
 _SUPERSEDED = Failure(code=FailureCode.LEASE_LOST, message="another worker claimed the operation")
 
 
@@ -82,6 +91,20 @@ def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
             return replace(state, facts=_resumed(state.facts, event))
         case events.CheckpointRecorded() | events.CheckpointRefused():
             return replace(state, facts=_settle(state.facts, event, entry.time))
+        case events.CheckpointPinned() | events.CheckpointUnpinned():
+            pinned = isinstance(event, events.CheckpointPinned)
+            return replace(state, facts=_changed(state.facts, event.checkpoint_id, pinned=pinned))
+        case events.CheckpointDeleted():
+            facts = _changed(
+                state.facts,
+                event.checkpoint_id,
+                status=CheckpointStatus.DELETED,
+                settled_at=entry.time,
+                message=event.reason,
+            )
+            return replace(state, facts=facts)
+        case events.CheckpointRequested():
+            return state  # what comes of it is a checkpoint
         case (
             events.Claimed()
             | events.Started()
@@ -136,7 +159,7 @@ def _position(facts: Facts, entry: Recorded) -> Facts:
     if entry.event.SIDE is Side.RUN:
         return replace(facts, sequence=entry.sequence, run_sequence=entry.sequence)
     commands = facts.commands
-    if entry.causation_id is not None and isinstance(entry.event, events.CancelRequested | events.Resumed):
+    if entry.causation_id is not None and isinstance(entry.event, _BY_COMMAND):
         commands = {**commands, entry.causation_id: entry.event_id}
     return replace(facts, sequence=entry.sequence, control_sequence=entry.sequence, commands=commands)
 
@@ -193,6 +216,14 @@ def _settle(
             problems=event.artifacts,
         )
     return replace(facts, checkpoints={**facts.checkpoints, event.checkpoint_id: settled})
+
+
+def _changed(facts: Facts, checkpoint_id: str, **fields: Any) -> Facts:
+    checkpoint = facts.checkpoints.get(checkpoint_id)
+    if checkpoint is None or checkpoint.status is CheckpointStatus.DELETED:
+        return facts
+    changed = replace(checkpoint, **fields)
+    return replace(facts, checkpoints={**facts.checkpoints, checkpoint_id: changed})
 
 
 def _run(

@@ -20,7 +20,6 @@ from milepost_orchestrator.domain.forking import Amended
 from milepost_orchestrator.domain.operation import (
     Cancelled,
     Cancelling,
-    Checkpoint,
     CheckpointStatus,
     Completed,
     Facts,
@@ -245,7 +244,7 @@ def artifacts_missing(
     names = [artifact.name for artifact in missing]
     others = [
         checkpoint.checkpoint_id
-        for checkpoint in _kept_newest_first(facts)
+        for checkpoint in facts.kept_newest_first
         if checkpoint.checkpoint_id != origin.checkpoint_id
     ]
     fix = (
@@ -286,14 +285,15 @@ def choose_origin(facts: Facts, checkpoint_id: str | None) -> CheckpointOrigin |
     if facts.origin is not None and facts.origin.checkpoint_id == checkpoint_id:
         return facts.origin
     checkpoint = facts.checkpoints.get(checkpoint_id)
-    kept = [each.checkpoint_id for each in _kept_newest_first(facts)]
+    kept = [each.checkpoint_id for each in facts.kept_newest_first]
     others = (
         f"choose one of {listed(kept)}" if kept else "leave the checkpoint out: it begins where it did before"
     )
-    if checkpoint is None:
+    if checkpoint is None or checkpoint.status is CheckpointStatus.DELETED:
+        why = "has no" if checkpoint is None else "has deleted"
         return Rejection(
             RejectionCode.CHECKPOINT_NOT_FOUND,
-            f"{facts.operation_id} has no checkpoint {checkpoint_id}",
+            f"{facts.operation_id} {why} checkpoint {checkpoint_id}",
             others,
             operation_id=facts.operation_id,
         )
@@ -317,8 +317,3 @@ def _origin(facts: Facts, checkpoint_id: str) -> CheckpointOrigin:
         artifacts=checkpoint.artifacts,
         fingerprint=dict(checkpoint.fingerprint),
     )
-
-
-def _kept_newest_first(facts: Facts) -> list[Checkpoint]:
-    kept = [c for c in facts.checkpoints.values() if c.status is not CheckpointStatus.REFUSED]
-    return sorted(kept, key=lambda checkpoint: (checkpoint.unit, checkpoint.sequence), reverse=True)

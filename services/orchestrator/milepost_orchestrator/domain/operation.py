@@ -28,6 +28,8 @@ class CheckpointStatus(StrEnum):
     """Its artifacts were verified and its manifest is in the store."""
     REFUSED = "refused"
     """Artifacts are missing or damaged."""
+    DELETED = "deleted"
+    """Someone, or a cleanup, removed it; the read models do not have it any more."""
 
 
 class AttemptOutcome(StrEnum):
@@ -65,6 +67,11 @@ class Checkpoint:
     problems: tuple[Problem, ...] = ()
     pinned: bool = False
     """Never removed by a cleanup."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether an operation can go on from it."""
+        return self.status not in (CheckpointStatus.REFUSED, CheckpointStatus.DELETED)
 
     @property
     def size_bytes(self) -> int:
@@ -159,9 +166,14 @@ class Facts:
 
     @property
     def newest_kept(self) -> Checkpoint | None:
-        """The checkpoint of the highest unit that was not refused; of equal ones the latest."""
-        kept = [c for c in self.checkpoints.values() if c.status is not CheckpointStatus.REFUSED]
-        return max(kept, key=lambda checkpoint: (checkpoint.unit, checkpoint.sequence), default=None)
+        """The checkpoint of the highest unit that is kept; of equal ones the latest."""
+        return next(iter(self.kept_newest_first), None)
+
+    @property
+    def kept_newest_first(self) -> list[Checkpoint]:
+        """Checkpoints that can be gone on from, by unit; of equal ones the latest first."""
+        kept = [checkpoint for checkpoint in self.checkpoints.values() if checkpoint.is_kept]
+        return sorted(kept, key=lambda checkpoint: (checkpoint.unit, checkpoint.sequence), reverse=True)
 
     @property
     def shown_checkpoint_id(self) -> str | None:

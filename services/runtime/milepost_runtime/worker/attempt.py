@@ -35,6 +35,7 @@ from milepost_runtime.worker.messages import (
     Ready,
     RestoredCheckpoint,
     Run,
+    SaveNow,
     Staged,
     Stop,
     Stopped,
@@ -66,6 +67,7 @@ class Attempt:
         self._settings = ports.settings
         self._stop: Stop | None = _stop_from_options(claimed.request)
         self._running = False
+        self._save_wanted = False
         self._escalation: asyncio.Task[None] | None = None
         spool = Spool(directories.spool)
         self._service = CheckpointService(ports.store, spool)
@@ -90,6 +92,8 @@ class Attempt:
             run_log=self._claimed.run_log,
             renewal_seconds=self._settings.renewal_seconds,
             cancel=self._cancel_requested,
+            save_now=self._checkpoint_requested,
+            saved_sequence=self._claimed.view.manual_sequence,
         )
         owner = Owner(worker_id=self._settings.worker_id, attempt=self._claimed.attempt)
         subscription = await self._ports.signals.serve(owner, self._claimed.operation_id, watch.wake)
@@ -129,6 +133,8 @@ class Attempt:
         log.info("computing", operation_id=self._claimed.operation_id, pid=self._child.pid)
         await self._child.send(run)
         self._running = True
+        if self._save_wanted:
+            await self._child.send(SaveNow())
         if self._stop is not None:
             await self._request_stop(self._stop)
         last_word = await self._listen()
@@ -240,6 +246,11 @@ class Attempt:
         await self._request_stop(
             Stop(reason=CheckpointReason.CANCELLATION, at_unit=event.at_unit, words=words)
         )
+
+    async def _checkpoint_requested(self) -> None:
+        self._save_wanted = True
+        if self._running:
+            await self._child.send(SaveNow())
 
     async def _request_stop(self, stop: Stop) -> None:
         self._stop = _earlier_stop(self._stop, stop)

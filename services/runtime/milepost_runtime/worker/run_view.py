@@ -7,13 +7,17 @@ claim it, as which attempt, and from which checkpoints can it go on?
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from milepost_contracts.checkpoints import CheckpointOrigin
+from milepost_contracts.checkpoints import CheckpointOrigin, CheckpointReason
 from milepost_contracts.events import (
     AttemptLost,
     Cancelled,
     CancelRequested,
+    CheckpointDeleted,
+    CheckpointPinned,
     CheckpointRecorded,
     CheckpointRefused,
+    CheckpointRequested,
+    CheckpointUnpinned,
     Claimed,
     Completed,
     Failed,
@@ -44,7 +48,10 @@ class RunView:
     unit: int = 0
     snapshots: tuple[StateSnapshot, ...] = ()
     refused: frozenset[str] = frozenset()
+    """Checkpoints that are not to be gone on from: bad ones, and deleted ones."""
     cancel: CancelRequested | None = None
+    manual_sequence: int = 0
+    """Position of the newest checkpoint that was saved on request: what was asked for before it is done."""
 
     @property
     def candidates(self) -> tuple[StateSnapshot | CheckpointOrigin, ...]:
@@ -72,13 +79,14 @@ def _evolve(view: RunView, entry: LogEntry) -> RunView:
             return replace(view, request=event, unit=event.origin.unit if event.origin else 0)
         case CancelRequested():
             return replace(view, cancel=_earlier(view.cancel, event))
-        case CheckpointRefused():
+        case CheckpointRefused() | CheckpointDeleted():
             return replace(view, refused=view.refused | {event.checkpoint_id})
         case Claimed():
             lost = view.attempts_lost + (1 if view.owned else 0)
             return replace(view, attempt=event.attempt, attempts_lost=lost, owned=True)
         case StateSnapshot():
-            return replace(view, snapshots=(*view.snapshots, event), unit=event.unit)
+            manual = entry.sequence if event.reason is CheckpointReason.MANUAL else view.manual_sequence
+            return replace(view, snapshots=(*view.snapshots, event), unit=event.unit, manual_sequence=manual)
         case AttemptLost():
             return replace(view, owned=False, attempts_lost=view.attempts_lost + 1)
         case Released():
@@ -86,6 +94,8 @@ def _evolve(view: RunView, entry: LogEntry) -> RunView:
         case Cancelled() | Completed() | Failed():
             return replace(view, owned=False, ended=True, unit=event.unit)
         case Started() | Progress() | Resumed() | CheckpointRecorded():
+            return view
+        case CheckpointRequested() | CheckpointPinned() | CheckpointUnpinned():
             return view
 
 

@@ -1,4 +1,4 @@
-"""Keeps an operation this worker's, and hears when it should stop.
+"""Keeps an operation this worker's, and hears when it should stop or save a checkpoint.
 
 Every third of a lease: renew the work message, look whether another attempt has written (fencing), and read the
 control events. A signal on the bus makes the last look happen at once; a lost signal costs one round.
@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
-from milepost_contracts.events import CancelRequested, Side
+from milepost_contracts.events import CancelRequested, CheckpointRequested, Side
 
 from milepost_runtime.errors import BusUnavailableError
 from milepost_runtime.event_log import EventLog
@@ -29,12 +29,17 @@ class Watch:
         run_log: RunLog,
         renewal_seconds: float,
         cancel: Callable[[CancelRequested], Awaitable[None]],
+        save_now: Callable[[], Awaitable[None]],
+        saved_sequence: int = 0,
     ) -> None:
+        """``saved_sequence``: checkpoints that were asked for before it have been saved."""
         self._item = item
         self._event_log = event_log
         self._run_log = run_log
         self._renewal_seconds = renewal_seconds
         self._cancel = cancel
+        self._save_now = save_now
+        self._saved_sequence = saved_sequence
         self._woken = asyncio.Event()
         self._seen_sequence = 0
 
@@ -70,9 +75,13 @@ class Watch:
 
     async def _read_control(self) -> None:
         for entry in await self._event_log.read_operation(self._run_log.operation_id, side=Side.CONTROL):
-            if entry.sequence > self._seen_sequence and isinstance(entry.event, CancelRequested):
+            if entry.sequence <= self._seen_sequence:
+                continue
+            if isinstance(entry.event, CancelRequested):
                 await self._cancel(entry.event)
-            self._seen_sequence = max(self._seen_sequence, entry.sequence)
+            elif isinstance(entry.event, CheckpointRequested) and entry.sequence > self._saved_sequence:
+                await self._save_now()
+            self._seen_sequence = entry.sequence
 
     async def _while_bus_answers(self, action: Callable[[], Awaitable[None]]) -> None:
         try:

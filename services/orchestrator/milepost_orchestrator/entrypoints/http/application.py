@@ -4,6 +4,7 @@ from fastapi import Depends, FastAPI
 
 from milepost_orchestrator.entrypoints.http.authorization import require
 from milepost_orchestrator.entrypoints.http.bodies import BoundedBody
+from milepost_orchestrator.entrypoints.http.checkpoints_commanding import checkpoints_commanding
 from milepost_orchestrator.entrypoints.http.checkpoints_reading import checkpoints_reading
 from milepost_orchestrator.entrypoints.http.failures import add_failure_handlers
 from milepost_orchestrator.entrypoints.http.health import health
@@ -23,6 +24,7 @@ ROUTERS = (
     operations_history,
     operation_parts_reading,
     results_reading,
+    checkpoints_commanding,
     checkpoints_reading,
     workers_reading,
     live_reading,

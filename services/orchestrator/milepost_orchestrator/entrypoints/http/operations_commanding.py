@@ -7,7 +7,7 @@ from milepost_orchestrator.entrypoints.http.commanding import add_command, send,
 from milepost_orchestrator.entrypoints.http.parameters import IdempotencyKey
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 
-ABOUT_AN_OPERATION = ("cancel", "resume", "fork", "retry")
+ABOUT_AN_OPERATION = ("cancel", "resume", "fork", "retry", "checkpoint-now")
 """Commands at ``POST /operations/{operation_id}/<command>``."""
 
 
