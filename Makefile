@@ -60,6 +60,7 @@ arch: $(STAMP) ## Floors between the distributions
 
 schemas: $(STAMP) ## The committed schemas are what the code says
 	@$(BIN)/python -m milepost_contracts.schema_export --check
+	@$(BIN)/python -m milepost_contracts.schema_compatibility
 	@$(BIN)/python -m milepost_orchestrator.entrypoints.asyncapi --check
 
 $(BENCH_STAMP): $(STAMP) requirements-bench.txt

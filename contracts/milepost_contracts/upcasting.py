@@ -32,6 +32,10 @@ class UpcasterRegistry:
             raise ValueError(f"{old_type} has an upcaster already")
         self._steps[old_type] = (new_type, upcaster)
 
+    def knows(self, type_name: str) -> bool:
+        """Say whether there is an upcaster for events of that type."""
+        return type_name in self._steps
+
     def upcast(self, type_name: str, data: JsonObject) -> tuple[str, JsonObject]:
         """Return the newest type and data that ``data`` can be converted to.
 
