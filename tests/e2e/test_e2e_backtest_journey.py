@@ -115,3 +115,13 @@ def test_a_dry_run_says_the_verdict_and_starts_nothing(milepost: CommandLine) ->
     assert would_be["dry_run"] is True
     milepost("show", would_be["operation_id"], code=3)
     milepost("start", "backtest", "--set", "data.name=none", "--dry-run", code=4)
+
+
+def test_a_start_that_no_worker_waits_for_says_so(milepost: CommandLine) -> None:
+    """The operation waits, and the person is told what to start."""
+    grid = ("--set", 'grid={"fast":[5,10]}')
+    said = milepost("start", "sweep", *DATA, *grid)
+    assert "no worker of the kind sweep is alive" in said.err
+    assert "milepost worker sweep" in said.err
+    (waiting,) = milepost.json("ps", "--kind", "sweep")["operations"]
+    milepost("cancel", waiting["operation_id"], "--follow")

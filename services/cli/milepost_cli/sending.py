@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
-from milepost_contracts.commands import Command, command_name
+from milepost_contracts.commands import Command, StartOperation, command_name
 from milepost_contracts.verdicts import Accepted, Duplicate
+from milepost_runtime.bus.fleet import NatsFleet
+from milepost_runtime.errors import BusUnavailableError
+from milepost_runtime.fleet import Fleet
 
 from milepost_cli.bus import open_bus
 from milepost_cli.event_words import changes_words
@@ -41,8 +44,11 @@ async def send(
     Raises:
         CommandError: rejected, or (with ``follow``) the operation failed or was cancelled by someone else.
     """
-    async with open_bus(locate(directory)) as bus:
+    location = locate(directory)
+    async with open_bus(location) as bus:
         verdict = await bus.command(command, command_id)
+        if isinstance(command, StartOperation) and not as_json:
+            await _say_what_lacks(command, NatsFleet(bus.connection, location.bus()))
         following = follow and not command.dry_run
         if not following:
             _say_verdict(command, verdict, as_json=as_json)
@@ -51,6 +57,19 @@ async def send(
             notes().print(_verdict_words(command, verdict), soft_wrap=True)
         view = await watch(bus, verdict.operation_id, choose_display(to_stdout=False, quiet=as_json))
     finish(view, as_json=as_json, also_well="cancelled" if cancel_wanted else "completed")
+
+
+async def _say_what_lacks(command: StartOperation, fleet: Fleet) -> None:
+    """Tell a person who would wait for ever; the operation itself is in order."""
+    try:
+        workers = await fleet.workers()
+    except BusUnavailableError:  # the command had its verdict, that is what counts
+        return
+    if not any(worker.kind == command.kind for worker in workers):
+        notes().print(
+            f"no worker of the kind {command.kind} is alive: start one with `milepost worker {command.kind}`",
+            soft_wrap=True,
+        )
 
 
 def finish(view: OperationView, *, as_json: bool, also_well: str = "completed") -> None:

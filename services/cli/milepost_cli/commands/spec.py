@@ -24,7 +24,10 @@ def spec() -> None:
     """Print example specs and their schemas."""
 
 
-@app.command("example", epilog=examples("milepost spec example backtest > spec.json"))
+@app.command(
+    "example",
+    epilog=examples("milepost spec example backtest > spec.json", "milepost spec example sweep > sweep.json"),
+)
 def example(kind: KindArgument, directory: DirectoryOption = None, as_json: JsonOption = False) -> None:
     """Print a valid spec to edit. It is JSON with and without --json."""
     del as_json

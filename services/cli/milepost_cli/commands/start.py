@@ -22,6 +22,7 @@ app = new_app()
         "milepost spec example backtest | milepost start backtest - --name nightly",
         "milepost start backtest spec.json --stop-at-unit 5000",
         "milepost start backtest spec.json --dry-run --json",
+        "milepost spec example sweep | milepost start sweep - --set 'grid.fast=[5,10,20]' --follow",
     )
 )
 def start(

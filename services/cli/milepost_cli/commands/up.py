@@ -22,7 +22,7 @@ app = new_app()
 @app.command(
     epilog=examples(
         "milepost up --detach",
-        "milepost up --directory /data/milepost --workers backtest=4",
+        "milepost up --directory /data/milepost --workers backtest=4 --workers sweep=1",
         "MILEPOST_NATS_URL=nats://user:password@bus:4222 milepost up",
     )
 )
