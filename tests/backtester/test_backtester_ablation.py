@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from milepost_backtester.engine.acting import ActingRun
 from milepost_backtester.engine.backtesting_engine import STATE_FIELDS, BacktestingEngine
 from milepost_backtester.engine.book import Book, Tables
 from milepost_backtester.engine.broker import Broker
@@ -363,6 +364,14 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_book": "the engine's",
         "_rule": "memory is state: strategy.memory",
         "_wishes": "input, that rule",
+    },
+    ActingRun: {
+        "_book": "the engine's",
+        "_bar": "the engine's",
+        "_volume": "input",
+        "_rule": "memory is state: strategy.memory",
+        "_call": "compiled code",
+        "_fault": "zero unless the bar is torn",
     },
     PortfolioRun: {
         "_book": "the engine's",

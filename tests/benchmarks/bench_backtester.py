@@ -18,6 +18,8 @@ from milepost_backtester.segments import SegmentedLogs
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.backtest import SmaCrossParameters
 
+from tests.backtester.acting_doubles import Risk
+
 Row = tuple[str, float, str]
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -34,6 +36,9 @@ def measure() -> list[Row]:
         for tier in TIERS:
             rows.append((f"{tier} tier, SMA 10/30, {size:,} bars", _rate(bars, _sma, tier), "bars/s"))
     bars = random_walk(SIZES[-1])
+    for tier in TIERS:
+        name = f"{tier} on_bar, a bracket by the equity when flat, {len(bars):,} bars"
+        rows.append((name, _rate(bars, Risk, tier), "bars/s"))
     rows.append((f"engine without a decision, {len(bars):,} bars", _rate(bars, Idle, "python"), "bars/s"))
     rows.append(
         (

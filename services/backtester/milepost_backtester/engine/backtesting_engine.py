@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
 
+from milepost_backtester.engine.acting import ActingRun
 from milepost_backtester.engine.bars import Bar, Bars, Floats, Integers
 from milepost_backtester.engine.book import COUNTED, Book, Outcome
 from milepost_backtester.engine.broker import Broker
@@ -32,7 +33,14 @@ from milepost_backtester.engine.records import (
     orders_of,
     round_trips_of,
 )
-from milepost_backtester.engine.strategy import CompiledStrategy, Strategy, Tier, WakingStrategy, fastest_tier
+from milepost_backtester.engine.strategy import (
+    ActingStrategy,
+    CompiledStrategy,
+    Strategy,
+    Tier,
+    WakingStrategy,
+    fastest_tier,
+)
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.engine.tiers import CompiledRun, PythonRun, TierRun, WakeRun
 
@@ -222,6 +230,8 @@ class BacktestingEngine:
         match tier:
             case "compiled" if isinstance(strategy, CompiledStrategy):
                 return CompiledRun(self._book, bars, strategy.compiled_rule())
+            case "compiled" if isinstance(strategy, ActingStrategy):
+                return ActingRun(self._book, bars, self._bar, strategy.acting_rule())
             case "wake" if isinstance(strategy, WakingStrategy):
                 return WakeRun(self._book, bars, self._desk, self._bar, strategy, strategy)
             case "python":

@@ -14,6 +14,7 @@ import numpy as np
 from milepost_backtester.engine import frame as places
 from milepost_backtester.engine import native
 from milepost_backtester.engine.bars import Bars, Floats, Integers
+from milepost_backtester.engine.desk import ORDERS_AT_A_BAR_MAX
 from milepost_backtester.engine.errors import StateError
 from milepost_backtester.engine.frame import Frame
 from milepost_backtester.engine.layouts import (
@@ -23,6 +24,7 @@ from milepost_backtester.engine.layouts import (
     COUNT_PLACES,
     EVENT,
     EXPIRED,
+    FAULT,
     FILL,
     FILLS,
     GROW,
@@ -43,6 +45,7 @@ from milepost_backtester.engine.layouts import (
     BarArrays,
     Table,
 )
+from milepost_backtester.engine.native import NativeCall
 from milepost_backtester.engine.orders import ORDER_ID, QUANTITY, SUBMITTED_BAR, SYMBOL, OrderRow
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.records import Logs, State, rows_as_states, states_as_rows
@@ -187,6 +190,11 @@ class Book:
         self._run(self.now, stop, wishes, NEVER)
         self.done = stop
 
+    def act_to(self, stop: int, call: NativeCall) -> bool:
+        """Do bars for good whose decisions are compiled into ``call``; False before a bar with a fault."""
+        self.done, reason = self._run(self.now, stop, NO_WISHES, NEVER, call=call, room=ORDERS_AT_A_BAR_MAX)
+        return reason != FAULT
+
     def run_until_wanted(self, stop: int, when: WakeWhen) -> bool:
         """Do bars for good until one wakes the strategy; say whether one did."""
         self.done, reason = self._run(self.now, stop, NO_WISHES, WHEN_WANTED, (when.prices, when.counts))
@@ -330,15 +338,19 @@ class Book:
         wishes: Floats,
         returns: int,
         when: tuple[Floats, Integers] = ASLEEP,
+        *,
+        call: NativeCall | None = None,
+        room: int = 0,
     ) -> tuple[int, int]:
         start = first = self.done
-        call = native.run_call() if wishes is NO_WISHES else native.run_long_call()
+        if call is None:
+            call = native.run_call() if wishes is NO_WISHES else native.run_long_call()
         while True:
             frame = self._frame_of(tables, wishes, when)
             start, reason = divmod(call(start, stop, returns, first, frame.address), REASONS)
             if reason != GROW:
                 return start, reason
-            self._grow(tables)
+            self._grow(tables, room)
 
     def _put_for_good(self, tables: Tables) -> None:
         """Tell the tables' frame of everything that never moves."""
@@ -355,11 +367,11 @@ class Book:
         ):
             tables.frame.put(place, array)
 
-    def _grow(self, tables: Tables) -> None:
-        """Double what might be too small, by the kernel's own measure."""
+    def _grow(self, tables: Tables, room: int = 0) -> None:
+        """Double what might be too small, by the kernel's own measure; ``room`` for orders of a bar."""
         counts, symbols = tables.counts, len(tables.position)
         waiting, held = counts.item(ORDERS), counts.item(LOTS)
-        if waiting + 2 * symbols > len(tables.orders):
+        if waiting + 2 * symbols + room > len(tables.orders):
             tables.orders = _doubled(tables.orders)
         if held + waiting > len(tables.lots):
             tables.lots = _doubled(tables.lots)

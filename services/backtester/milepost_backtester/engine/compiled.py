@@ -3,8 +3,8 @@
 numba takes longer to import than most backtests take, so nothing here imports it: what was compiled for an entry
 (``native``) is loaded without it. numba keeps what it compiles on disk too, but looks only at the file of the
 function that is called; what that function calls may lie in other files. So the directory is named by a digest
-of all files with rules. No fastmath: nothing is contracted, reordered or assumed, so each operation rounds once,
-as in Python.
+of all files with rules, and one within it by a digest of the function with all that it calls. No fastmath: nothing
+is contracted, reordered or assumed, so each operation rounds once, as in Python.
 """
 
 import os
@@ -14,6 +14,8 @@ from functools import cache, cached_property, update_wrapper
 from hashlib import sha256
 from importlib import import_module
 from typing import Any, TypeVar, cast
+
+from milepost_backtester.engine.errors import CompiledCodeError
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -25,6 +27,7 @@ RULE_FILES = (
     "matching.py",
     "margin.py",
     "decisions.py",
+    "desk.py",
     "kernel.py",
     "machine.py",
 )
@@ -58,10 +61,13 @@ class Compiled:
         """What numba calls it."""
         numba = numba_that_knows()
         config: Any = import_module("numba.core.config")
+        content = import_module("milepost_backtester.engine.code_digest")
         before = config.CACHE_DIR
-        config.CACHE_DIR = CACHE_DIRECTORY
         try:
+            config.CACHE_DIR = os.path.join(CACHE_DIRECTORY, content.digest_of_code(self)[:16])
             return numba.njit(cache=True, error_model="numpy", nogil=True)(self.py_func)
+        except CompiledCodeError:  # nobody can tell whether what lies on the disk is still the same
+            return numba.njit(error_model="numpy", nogil=True)(self.py_func)
         finally:
             config.CACHE_DIR = before
 

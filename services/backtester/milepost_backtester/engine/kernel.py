@@ -10,16 +10,20 @@ number and its close is the last one, 0 before the first: it is marked at that a
 A bar is atomic: when a table might not have room for what a bar can add, the kernel returns ``GROW`` before it.
 """
 
+from typing import Any
+
 import numpy as np
 
 from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.compiled import compiled
 from milepost_backtester.engine.decisions import pursue
+from milepost_backtester.engine.desk import ORDERS_AT_A_BAR_MAX, Desk
 from milepost_backtester.engine.layouts import (
     AT_EVENT,
     CASH,
     DONE,
     EVENT,
+    FAULT,
     FILLS,
     GROW,
     LOTS,
@@ -88,13 +92,19 @@ def run(
     equity_marks: Floats,
     cash_marks: Floats,
     position_marks: Floats,
+    volume: Floats,
+    parameters: Floats,
+    memory: Floats,
+    fault: Floats,
+    on_bar: Any,
 ) -> tuple[int, int]:
     """Do bars from ``start`` to before ``stop``; return how many bars are done and why it returned.
 
     ``wanted``: positions wanted at the close of each bar from ``wanted_start`` on, (symbols, bars); not a number
     for no wish; no columns when the decisions are made elsewhere. ``returns``: ``AT_EVENT`` after the first bar
     that changed more than marks and excursions, ``WHEN_WANTED`` after the first one that wakes the strategy.
-    Marks: (bars,), positions (symbols, bars).
+    Marks: (bars,), positions (symbols, bars). ``on_bar``: a compiled function that decides at each close; None
+    leaves that code out. It returns ``FAULT`` at the bar of an impossible order, which is not done.
     """
     # Handing arrays on costs more than a quiet bar does, so those bars call nothing.
     bars = BarArrays(timestamp, open_price, high, low, close)
@@ -103,11 +113,14 @@ def run(
     decides = wanted.shape[1] > 0
     borrows = rules[0].borrow_rate > 0
     calls = rules[0].maintenance_margin > 0
+    room = 2 * symbols
+    if on_bar is not None:
+        room += ORDERS_AT_A_BAR_MAX
     for bar in range(start, stop):
         waiting, held = counts[ORDERS], counts[LOTS]
         # Each order closes lots that exist or that an order of this bar opened, and at most one of them in part.
         if (
-            waiting + 2 * symbols > len(orders)
+            waiting + room > len(orders)
             or held + waiting > len(lots)
             or counts[FILLS] + waiting > len(fills)
             or counts[TRADES] + held + 2 * waiting > len(trades)
@@ -133,6 +146,11 @@ def run(
                 wish = wanted[symbol, bar - wanted_start]
                 if not np.isnan(wish) and (counts[ORDERS] > 0 or wish != position[symbol]):
                     pursue(account, bar, symbol, wish)
+        if on_bar is not None:
+            desk = Desk(bar, bars, volume, account, counts[ORDERS] + ORDERS_AT_A_BAR_MAX, fault)
+            on_bar(desk, parameters, memory)
+            if fault[0] != 0:
+                return bar, FAULT
         if returns == AT_EVENT and changed:
             return bar + 1, EVENT
         if returns == WHEN_WANTED and wakes(
@@ -182,7 +200,7 @@ def run_scheduled(
             start, reason = run(
                 start, bar + 1, NEVER, wake_prices, wake_counts, timestamp, open_price, high, low, close, wanted,
                 0, rules, money, counts, position, orders, lots, fills, trades, equity_marks, cash_marks,
-                position_marks,
+                position_marks, close, money, money, money, None,
             )  # fmt: skip
             if reason == GROW:
                 break

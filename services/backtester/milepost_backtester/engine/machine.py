@@ -86,9 +86,15 @@ def scratch_floats(_typing: Any, size: Any) -> Any:
     return array_type(size), generate
 
 
-def run_entry() -> Any:
-    """``kernel.run``: returns the bars done times ``REASONS``, plus why it returned."""
+def run_entry(on_bar: Any = None) -> Any:
+    """``kernel.run``: returns the bars done times ``REASONS``, plus why it returned.
+
+    ``on_bar``: compiled into it, not called by address. What numba keeps on disk of a function knows nothing of a
+    function that it is given, so this one is compiled every time; the entry is what is kept.
+    """
     run = kernel.run
+    if on_bar is not None:
+        run = nb.njit(error_model="numpy", nogil=True)(getattr(kernel.run, "py_func"))  # noqa: B009 - a Compiled
 
     def entry(start: int, stop: int, returns: int, wanted_start: int, frame: int) -> int:
         done, reason = run(
@@ -115,6 +121,11 @@ def run_entry() -> Any:
             _floats(frame, places.EQUITY_MARKS),
             _floats(frame, places.CASH_MARKS),
             _prices(frame, places.POSITION_MARKS),
+            _prices(frame, places.VOLUME),
+            _floats(frame, places.PARAMETERS),
+            _floats(frame, places.MEMORY),
+            _floats(frame, places.FAULT),
+            on_bar,
         )
         return done * REASONS + reason
 

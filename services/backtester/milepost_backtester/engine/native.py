@@ -59,6 +59,19 @@ def run_scheduled_call() -> NativeCall:
 
 
 @cache
+def acting_call(on_bar: Compiled) -> NativeCall:
+    """``run_long_call`` with a strategy's decisions compiled into it.
+
+    Raises:
+        CompiledCodeError: it uses what compiled code on disk cannot.
+    """
+    address = address_of(
+        on_bar.py_func.__name__, digest_of_code(on_bar), lambda: _machine().run_entry(on_bar.target)
+    )
+    return ctypes.CFUNCTYPE(_WORD, *[_WORD] * 5)(address)
+
+
+@cache
 def signals_call(signals: Compiled) -> NativeCall:
     """``(start, stop, frame)``: see ``machine.signals_entry``. Other threads go on meanwhile.
 

@@ -59,6 +59,26 @@ class CompiledStrategy(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ActingRule:
+    """An ``on_bar`` as a compiled function that sees the account and gives orders itself."""
+
+    on_bar: Callable[..., None]
+    """``(desk, parameters, memory)``, compiled: what it may do with a ``Desk`` is in ``engine.desk``."""
+    parameters: Floats
+    memory: Floats
+    """Everything else that the decisions depend on; changed in place, part of the state. Finite numbers."""
+
+
+@runtime_checkable
+class ActingStrategy(Protocol):
+    """A strategy whose ``on_bar`` is there as a compiled function too, which must decide the same."""
+
+    def acting_rule(self) -> ActingRule:
+        """Return it in its first state."""
+        ...
+
+
 @runtime_checkable
 class WakingStrategy(Protocol):
     """A strategy that need not see every bar; at those it does not ask for, ``on_bar`` would do nothing."""
@@ -78,6 +98,7 @@ def fastest_tier(strategy: object) -> Tier:
     """
     for tier, kind, method in (
         ("compiled", CompiledStrategy, "compiled_rule"),
+        ("compiled", ActingStrategy, "acting_rule"),
         ("wake", WakingStrategy, "wake_when"),
     ):
         if isinstance(strategy, kind) and owner(strategy, method) <= owner(strategy, "on_bar"):

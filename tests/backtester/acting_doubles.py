@@ -1,0 +1,107 @@
+"""``Trader`` and a bracket rule as compiled ``on_bar``: the same decisions, in the words of ``engine.desk``."""
+
+from typing import Any
+
+import numpy as np
+from milepost_backtester.engine.compiled import compiled
+from milepost_backtester.engine.desk import Desk, cancel, equity, order, orders_waiting, position, target
+from milepost_backtester.engine.orders import Conditions
+from milepost_backtester.engine.strategy import ActingRule
+
+from tests.backtester.backtest_doubles import Trader
+
+
+@compiled
+def trade(desk: Desk, parameters: Any, memory: Any) -> None:
+    """Decide as ``Trader.on_bar`` does."""
+    number = (int(memory[0]) * 1103515245 + 12345) % 2**31
+    memory[0] = number
+    if number // 5 % int(parameters[0]):
+        return
+    side = 1.0 if number // 13 % 2 else -1.0
+    quantity, close = side * (number // 100 % 9 + 1), desk.bars.close[0, desk.bar]
+    below, above = close - side * 0.4, close + side * 0.4
+    choice = number // 7 % 12
+    if choice == 0:
+        order(desk, quantity)
+    elif choice == 1:
+        order(desk, quantity, limit=below, day=True)
+    elif choice == 2:
+        order(desk, quantity, stop=above)
+    elif choice == 3:
+        order(desk, quantity, stop=above, limit=close)
+    elif choice == 4:
+        order(desk, quantity, trail=0.8)
+    elif choice == 5:
+        order(desk, quantity, trail_rate=0.006)
+    elif choice == 6:
+        order(desk, quantity, stop_loss=below, take_profit=close + side)
+    elif choice == 7:
+        order(desk, quantity, limit=below, stop_trail=0.7, take_profit=close + 2 * side)
+    elif choice == 8:
+        first = order(desk, quantity, limit=below)
+        order(desk, quantity, stop=above, instead_of=first)
+    elif choice == 9:
+        order(desk, quantity, limit=below, reduce_only=True)
+    elif choice == 10:
+        target(desk, 0.0)
+    else:
+        cancel_beyond_ten(desk)
+
+
+@compiled
+def cancel_beyond_ten(desk: Desk) -> None:
+    """Cancel what waited behind the tenth order; an entry takes its exits with it."""
+    while orders_waiting(desk) > 10:
+        cancel(desk, desk.account.orders[10].order_id)
+
+
+class ActingTrader(Trader):
+    """``Trader`` in both ways."""
+
+    def on_bar(self, bar: Any, broker: Any) -> None:
+        """Decide as ``Trader`` does."""
+        super().on_bar(bar, broker)
+
+    def acting_rule(self) -> ActingRule:
+        """Return the same, compiled."""
+        return ActingRule(trade, np.array([float(self._every)]), np.array([float(self._number)]))
+
+
+@compiled
+def risk(desk: Desk, parameters: Any, memory: Any) -> None:
+    """Enter with a bracket by a share of the equity when flat; ``memory``: equity at the last entry, entries."""
+    close = desk.bars.close[0, desk.bar]
+    if position(desk) == 0 and orders_waiting(desk) == 0 and equity(desk) != memory[0]:
+        memory[0] = equity(desk)
+        memory[1] += 1
+        units = parameters[0] * equity(desk) / close
+        order(desk, units, stop_loss=close * 0.99, take_profit=close * 1.02)
+
+
+class Risk:
+    """The same in Python."""
+
+    def __init__(self, fraction: float = 0.5) -> None:
+        self._fraction = fraction
+        self._equity, self._entries = 0.0, 0.0
+
+    def on_bar(self, bar: Any, broker: Any) -> None:
+        """Enter with a bracket when flat."""
+        if broker.position == 0 and not broker.waiting and broker.equity != self._equity:
+            self._equity = broker.equity
+            self._entries += 1
+            units = self._fraction * broker.equity / bar.close
+            broker.order(units, Conditions(stop_loss=bar.close * 0.99, take_profit=bar.close * 1.02))
+
+    def acting_rule(self) -> ActingRule:
+        """Return the same, compiled."""
+        return ActingRule(risk, np.array([self._fraction]), np.zeros(2))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it remembers."""
+        return {"equity": self._equity, "entries": self._entries}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Put it back."""
+        self._equity, self._entries = state["equity"], state["entries"]
