@@ -26,6 +26,7 @@ from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_backtester.strategies.trend_cross import TrendCross
 from milepost_contracts.specs.strategies import EmaCrossParameters, SmaCrossParameters, TrendCrossParameters
 
+from tests.backtester.acting_doubles import Risk
 from tests.backtester.backtest_doubles import (
     Borrower,
     ScriptedScores,
@@ -94,7 +95,7 @@ def each_ema() -> EachSymbol:
 
 def engine_with(strategy: Any) -> BacktestingEngine:
     rule = next(iter(strategy.strategies.values())) if isinstance(strategy, EachSymbol) else strategy
-    tier = "compiled" if isinstance(rule, EmaCross) else "python"
+    tier = "compiled" if isinstance(rule, EmaCross | Risk) else "python"
     bars = SEVERAL if hasattr(strategy, "on_bars") else BARS
     return BacktestingEngine(bars, strategy, initial_cash=INITIAL_CASH, terms=TERMS, tier=tier)
 
@@ -478,7 +479,7 @@ def attributes_of(thing: Any) -> set[str]:
 def test_no_attribute_is_undeclared() -> None:
     """Whoever adds an attribute to the engine, its parts or the strategy must say here what becomes of it."""
     found: dict[type, set[str]] = {}
-    for strategy in (sma(), wanderer(), ema(), model(), portfolio_trader(), each_sma(), each_ema()):
+    for strategy in (sma(), wanderer(), ema(), model(), portfolio_trader(), each_sma(), each_ema(), Risk()):
         engine = engine_with(strategy)
         for _ in range(100):
             engine.step()
@@ -487,7 +488,7 @@ def test_no_attribute_is_undeclared() -> None:
             for thing in (engine, *parts):
                 found.setdefault(type(thing), set()).update(attributes_of(thing))
     del found[Wanderer], found[PortfolioTrader]
-    del found[EmaCross]  # in the compiled tier only its rule remembers
+    del found[EmaCross], found[Risk]  # in the compiled tier only their rules remember
     assert found == {kind: set(names) for kind, names in ATTRIBUTES.items()}
 
 

@@ -111,3 +111,12 @@ def test_the_name_of_code_follows_from_all_that_it_uses() -> None:
     assert digest_of_code(signals_of("wanted[0, 0] = called()", called=helper(2.0))) == digests[-1]
     with pytest.raises(CompiledCodeError, match="thing is a object"):
         digest_of_code(signals_of("thing", thing=object()))
+
+
+def test_an_attribute_is_not_taken_for_a_name_of_the_module() -> None:
+    """Code may read ``thing.bars`` in a module where ``bars`` is something that compiled code cannot use."""
+    space: dict[str, Any] = {"bars": object()}
+    exec("def look(thing):\n    return thing.bars\ndef use(thing):\n    return bars", space)
+    digest_of_code(Compiled(space["look"]))
+    with pytest.raises(CompiledCodeError, match="bars is a object"):
+        digest_of_code(Compiled(space["use"]))

@@ -1,6 +1,7 @@
 """A digest of a function for compiled code with all that it uses: what its machine code on disk is named by."""
 
 from collections.abc import Iterator
+from dis import get_instructions
 from hashlib import sha256
 from types import CodeType, ModuleType
 from typing import Any, cast
@@ -54,8 +55,10 @@ def _words_of(code: CodeType) -> Iterator[str]:
 
 
 def _names_in(code: CodeType) -> set[str]:
+    """Return the global names that are read; ``co_names`` has attributes too, which stand for something else."""
     inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return {*code.co_names}.union(*map(_names_in, inner))
+    read = {part.argval for part in get_instructions(code) if part.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return read.union(*map(_names_in, inner))
 
 
 def _content(name: str, value: Any) -> str:
