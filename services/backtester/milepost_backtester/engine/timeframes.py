@@ -9,9 +9,10 @@ looks ahead, whatever is missing. Periods are counted in UTC from midnight, thos
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from milepost_backtester.engine.bars import Bar
+if TYPE_CHECKING:  # a host describes strategies without loading arrays
+    from milepost_backtester.engine.bars import Bar
 
 MINUTE_NANOSECONDS = 60 * 10**9
 UNIT_MINUTES = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
@@ -59,7 +60,7 @@ class HigherTimeframe:
         self._start = NO_PERIOD
         self._open = self._high = self._low = self._close = self._volume = 0.0
 
-    def see(self, bar: Bar) -> HigherBar | None:
+    def see(self, bar: "Bar") -> HigherBar | None:
         """Take in the bar that just ended; return the higher bar that its arrival shows to be complete."""
         start = bar.timestamp - (bar.timestamp - FIRST_MONDAY_NANOSECONDS) % self._period
         if start == self._start:
