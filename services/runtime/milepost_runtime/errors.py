@@ -44,7 +44,7 @@ class TopologyError(RuntimeServiceError):
 
 
 class EventDamagedError(RuntimeServiceError):
-    """An event in the log cannot be decoded; whoever wrote it did not keep to the contract."""
+    """An event in the log cannot be decoded: it is damaged, or of a version that is not known here."""
 
 
 class HistoryDamagedError(RuntimeServiceError):
