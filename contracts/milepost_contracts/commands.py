@@ -106,7 +106,7 @@ class CheckpointNow(ContractModel):
 
 
 class PinCheckpoint(ContractModel):
-    """Keep a checkpoint: no cleanup and no deletion touches it until it is unpinned."""
+    """Keep a checkpoint: it cannot be deleted until it is unpinned."""
 
     TYPE: ClassVar[str] = "milepost.command.pin-checkpoint.v1"
     operation_id: OperationId
@@ -116,7 +116,7 @@ class PinCheckpoint(ContractModel):
 
 
 class UnpinCheckpoint(ContractModel):
-    """Let cleanups and deletions touch a checkpoint again."""
+    """Let a checkpoint be deleted again."""
 
     TYPE: ClassVar[str] = "milepost.command.unpin-checkpoint.v1"
     operation_id: OperationId
@@ -128,7 +128,7 @@ class UnpinCheckpoint(ContractModel):
 class DeleteCheckpoint(ContractModel):
     """Delete a checkpoint of an operation that has ended and is not being gone on with.
 
-    Its manifest goes at once; artifacts that nothing else refers to are swept after a grace time.
+    Its manifest goes at once; its artifacts stay, since other checkpoints may share them.
     """
 
     TYPE: ClassVar[str] = "milepost.command.delete-checkpoint.v1"

@@ -141,7 +141,7 @@ class CheckpointUnpinned(_Event):
 
 
 class CheckpointDeleted(_Event):
-    """The checkpoint is not kept any more: nothing goes on from it, and the sweep may take its artifacts."""
+    """The checkpoint is not kept any more: nothing goes on from it."""
 
     SIDE = Side.CONTROL
     NAME = "checkpoint-deleted"

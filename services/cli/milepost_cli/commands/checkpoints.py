@@ -158,7 +158,7 @@ def pin_checkpoint(
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep a checkpoint: no cleanup and no deletion touches it until it is unpinned."""
+    """Keep a checkpoint: it cannot be deleted until it is unpinned."""
     _send(PinCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
 
 
@@ -171,7 +171,7 @@ def unpin_checkpoint(
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let cleanups and deletions touch a checkpoint again."""
+    """Let a checkpoint be deleted again."""
     _send(UnpinCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
 
 
@@ -186,7 +186,7 @@ def delete_checkpoint(
 ) -> None:
     """Delete a checkpoint of an operation that has ended and is not being gone on with.
 
-    Artifacts that nothing else refers to are swept after a grace time.
+    Its artifacts stay in the store: other checkpoints may share them.
     """
     _send(DeleteCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
 

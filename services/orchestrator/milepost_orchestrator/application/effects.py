@@ -115,7 +115,7 @@ class Effects:
                 await self.follow(operation_id, entry.event)
 
     async def _forget_manifest(self, deleted: CheckpointDeleted) -> None:
-        """Take the checkpoint off the record; its artifacts are the sweep's: others may share them."""
+        """Take the checkpoint off the record; its artifacts stay: others may share them."""
         key = deleted.manifest_key
         if key is not None:
             await asyncio.to_thread(self._store.delete_document, key)
