@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 # The tests wait more than they compute: three at a time on two cores, each with servers of its own.
 PYTEST_ARGUMENTS ?= -n 3 --dist worksteal
 
-.PHONY: help install demo up down test test-unit faults check lint types arch schemas bench compare docs pins format clean
+.PHONY: browser help install demo up down test test-unit faults check lint types arch schemas bench compare docs pins format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(DIS
 	@$(BIN)/python -m milepost_backtester.strategies.preparation
 	@touch $(STAMP)
 
-install: $(STAMP) ## Make the virtual environment and install everything
+install: $(STAMP) browser ## Make the virtual environment and install everything
 
 demo: $(STAMP) ## Backtest, cancel, resume on another worker, compare: the main job in a minute
 	@$(BIN)/milepost demo
@@ -37,7 +37,14 @@ up: $(STAMP) ## Start the embedded stack, the orchestrator and two workers
 down: $(STAMP) ## Stop what `make up` started
 	@$(BIN)/milepost down
 
-test: $(STAMP) ## Run all tests on real servers
+# The pages are tested in Debian's Chromium: installed where we may, named where we may not; the tests fail without.
+browser:
+	@command -v chromium chromium-browser google-chrome > /dev/null || \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes chromium > /dev/null; \
+		else echo "The tests of the dashboard need Chromium: sudo apt-get install chromium"; fi
+
+test: $(STAMP) browser ## Run all tests on real servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
 
 test-unit: $(STAMP) ## Run only the tests that need no server

@@ -10,8 +10,8 @@ when the projection has begun anew, is told to read again; nobody is waited for 
 import asyncio
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from milepost_orchestrator.application.documents import (
     checkpoint_documents,
@@ -26,21 +26,41 @@ ENTRIES_MAX = 20_000
 """Events whose changes are held: twenty seconds at a thousand a second."""
 
 
+RowMaker: TypeAlias = Callable[[OperationRow], bytes]
+QUIET_EVENTS = frozenset(
+    {
+        "state-snapshot",
+        "checkpoint-requested",
+        "checkpoint-recorded",
+        "checkpoint-refused",
+        "checkpoint-pinned",
+        "checkpoint-unpinned",
+        "checkpoint-deleted",
+    }
+)
+"""Events that, like progress, change neither which lists an operation is in nor its place there."""
+
+
 class RowVersion:
     """An operation as it was at the end of a batch; rendered when someone wants it, and then once for all."""
 
-    __slots__ = ("_json", "row")
+    __slots__ = ("_made", "row")
 
     def __init__(self, row: OperationRow) -> None:
         self.row = row
-        self._json: bytes | None = None
+        self._made: dict[RowMaker, bytes] = {}
+
+    def made_by(self, make: RowMaker) -> bytes:
+        """Return what ``make`` makes of the row; it is called once, for all who ask for the same."""
+        found = self._made.get(make)
+        if found is None:
+            found = self._made[make] = make(self.row)
+        return found
 
     @property
     def json(self) -> bytes:
         """The operation in short, as in a list."""
-        if self._json is None:
-            self._json = rendered(row_in_short(self.row))
-        return self._json
+        return self.made_by(_row_json)
 
 
 class LiveBatch:
@@ -50,6 +70,8 @@ class LiveBatch:
         self.sequence = changes.last_sequence
         self.entries = changes.entries
         self.versions = {row.operation_id: RowVersion(row) for row in changes.operations}
+        self.moves_lists = any(event.name not in QUIET_EVENTS for event in changes.events)
+        """Whether lists and counts may have changed, beside the rows themselves."""
         self._changes = changes
         self._details: dict[str, bytes] = {}
 
@@ -131,6 +153,10 @@ class LiveFeed:
 def rendered(document: Mapping[str, Any]) -> bytes:
     """Return JSON on one line."""
     return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _row_json(row: OperationRow) -> bytes:
+    return rendered(row_in_short(row))
 
 
 def _detail(changes: Changes, operation_id: str) -> dict[str, Any]:

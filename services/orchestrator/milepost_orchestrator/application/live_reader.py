@@ -7,6 +7,7 @@ between is not kept for it.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from milepost_runtime.clock import Clock
 
@@ -47,15 +48,63 @@ class Frame:
     """Where a reader that comes back goes on from; None when it is not moved by this."""
 
 
+class LiveView(Protocol):
+    """How changes look to a page."""
+
+    event: str
+    """What frames of changes are called."""
+
+    def begun(self, sequence: int) -> bytes:
+        """Return the data of the first frame: what is shown is as of ``sequence``."""
+        ...
+
+    async def changes(self, batches: Sequence[LiveBatch]) -> bytes | None:
+        """Return the data of a frame about these batches, None when nothing of them is shown."""
+        ...
+
+    async def again(self, sequence: int) -> bytes:
+        """Return the data of a frame ``reread``: what came before ``sequence`` is not known any more."""
+        ...
+
+
+class JsonView:
+    """Documents, as in the answers of the API."""
+
+    event = "changes"
+
+    def __init__(self, interest: Interest) -> None:
+        self._interest = interest
+
+    def begun(self, sequence: int) -> bytes:
+        """See ``LiveView``."""
+        return b'{"sequence":%d}' % sequence
+
+    async def changes(self, batches: Sequence[LiveBatch]) -> bytes | None:
+        """See ``LiveView``."""
+        return changes_data(batches, self._interest)
+
+    async def again(self, sequence: int) -> bytes:
+        """See ``LiveView``; the page reads again by itself."""
+        return self.begun(sequence)
+
+
 class LiveReader:
     """Makes the frames of one page."""
 
     def __init__(
-        self, feed: LiveFeed, fleet: FleetView, interest: Interest, clock: Clock, *, after: int | None
+        self,
+        feed: LiveFeed,
+        fleet: FleetView,
+        interest: Interest,
+        clock: Clock,
+        *,
+        after: int | None,
+        view: LiveView | None = None,
     ) -> None:
         self._feed = feed
         self._fleet = fleet
         self._interest = interest
+        self._view = view or JsonView(interest)
         self._clock = clock
         self._sequence = feed.position if after is None else after
         self._generation = feed.generation
@@ -64,11 +113,11 @@ class LiveReader:
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Yield frames until the feed is closed; the first one says where the page is."""
-        yield Frame("changes", b'{"sequence":%d}' % self._sequence, self._sequence)
+        yield Frame(self._view.event, self._view.begun(self._sequence), self._sequence)
         sent_at = self._clock.monotonic_seconds()
         while not self._feed.is_closed:
             found = False
-            for frame in (self._changes(), await self._workers()):
+            for frame in (await self._changes(), await self._workers()):
                 if frame is not None:
                     found = True
                     yield frame
@@ -84,26 +133,26 @@ class LiveReader:
     def _patience_seconds(self) -> float:
         return FLEET_SECONDS if self._interest.fleet else HEARTBEAT_SECONDS
 
-    def _changes(self) -> Frame | None:
+    async def _changes(self) -> Frame | None:
         if self._generation != self._feed.generation or self._is_ahead_for_good():
-            return self._reread()
+            return await self._reread()
         batches = self._feed.since(self._sequence)
         if batches is None:
-            return self._reread()
+            return await self._reread()
         if not batches:
             return None
         self._sequence = batches[-1].sequence
-        data = changes_data(batches, self._interest)
-        return None if data is None else Frame("changes", data, self._sequence)
+        data = await self._view.changes(batches)
+        return None if data is None else Frame(self._view.event, data, batches[-1].sequence)
 
     def _is_ahead_for_good(self) -> bool:
         """Whether the page comes from a log that is gone: an orchestrator is behind another for a moment only."""
         ahead = self._sequence > self._feed.position
         return ahead and self._clock.monotonic_seconds() - self._opened_at >= AHEAD_SECONDS_MAX
 
-    def _reread(self) -> Frame:
+    async def _reread(self) -> Frame:
         self._sequence, self._generation = self._feed.position, self._feed.generation
-        return Frame("reread", b'{"sequence":%d}' % self._sequence, self._sequence)
+        return Frame("reread", await self._view.again(self._sequence), self._sequence)
 
     async def _workers(self) -> Frame | None:
         if not self._interest.fleet:

@@ -1,7 +1,9 @@
-"""The HTTP application: the same handler and the same answers as on the bus, and the read models."""
+"""The HTTP application: the same handler and answers as on the bus, the read models, and the dashboard."""
 
 from fastapi import Depends, FastAPI
 
+from milepost_orchestrator.entrypoints.dashboard.dashboard import dashboard
+from milepost_orchestrator.entrypoints.dashboard.security import PageSecurity
 from milepost_orchestrator.entrypoints.http.authorization import require
 from milepost_orchestrator.entrypoints.http.bodies import BoundedBody
 from milepost_orchestrator.entrypoints.http.checkpoints_commanding import checkpoints_commanding
@@ -29,6 +31,7 @@ ROUTERS = (
     workers_reading,
     live_reading,
     health,
+    dashboard,
 )
 """Every resource, reading and commanding apart; each makes its routes from the ports."""
 
@@ -40,5 +43,6 @@ def create_app(ports: HttpPorts, *, token: str | None) -> FastAPI:
         app.include_router(router(ports))
     add_failure_handlers(app)
     app.add_middleware(BoundedBody)
+    app.add_middleware(PageSecurity)
     app.add_middleware(PositionHeader, projector=ports.projector)
     return app

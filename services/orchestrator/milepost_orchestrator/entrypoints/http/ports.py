@@ -1,6 +1,6 @@
 """What the HTTP entrance works with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from milepost_runtime.clock import Clock
 from milepost_runtime.store.port import ArtifactStore
@@ -13,6 +13,7 @@ from milepost_orchestrator.application.history import History
 from milepost_orchestrator.application.live import LiveFeed
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
+from milepost_orchestrator.entrypoints.http.streams import EventStreams
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,5 @@ class HttpPorts:
     clock: Clock
     curves: Curves
     store: ArtifactStore
+    streams: EventStreams = field(default_factory=EventStreams)
+    """Those that are open, for the API and the dashboard together."""

@@ -1,0 +1,72 @@
+"""Templates: every value is escaped, and a name that is not there is an error, not an empty place."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from milepost_orchestrator.entrypoints.dashboard.assets import Asset
+from milepost_orchestrator.entrypoints.dashboard.formatting import FILTERS, seconds_between, share
+from milepost_orchestrator.entrypoints.dashboard.navigation import (
+    OPERATION_VIEWS,
+    PLACES,
+    PREFIX,
+    operation_path,
+)
+
+Theme = Literal["light", "dark", "system"]
+THEME_COOKIE = "milepost-theme"
+
+
+class Renderer:
+    """Makes pages and parts of pages."""
+
+    def __init__(self, assets: Sequence[Asset]) -> None:
+        self._environment = Environment(
+            loader=PackageLoader("milepost_orchestrator.entrypoints.dashboard"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.filters.update(FILTERS)
+        names: dict[str, Any] = {
+            "assets": {asset.name: asset.path for asset in assets},
+            "prefix": PREFIX,
+            "places": PLACES,
+            "operation_views": OPERATION_VIEWS,
+            "operation_path": operation_path,
+            "seconds_between": seconds_between,
+            "share": share,
+        }
+        self._environment.globals.update(names)
+        self._elements = cast("Any", self._environment.get_template("elements.html").module)
+
+    def page(
+        self, request: Request, template: str, context: Mapping[str, Any], *, status: int = 200
+    ) -> HTMLResponse:
+        """Return a whole page; ``place`` of the context says where one is."""
+        text = self._environment.get_template(template).render(theme=theme_of(request), **context)
+        return HTMLResponse(text, status_code=status)
+
+    def part(self, template: str, context: Mapping[str, Any]) -> bytes:
+        """Return a part of a page that replaces the one with the same id; it is the same for everyone."""
+        return self._environment.get_template(template).render(live=True, **context).encode()
+
+    def element(self, macro: str, *arguments: object, **options: object) -> str:
+        """Return what a macro of ``elements.html`` makes, as it is on the pages."""
+        return str(getattr(self._elements, macro)(*arguments, **options))
+
+
+def theme_of(request: Request) -> Theme:
+    """Return the theme that the reader has chosen; what else the cookie may hold is no theme."""
+    match request.cookies.get(THEME_COOKIE):
+        case "light":
+            return "light"
+        case "dark":
+            return "dark"
+        case _:
+            return "system"
