@@ -1,4 +1,4 @@
-"""Orders of every kind: each rule by hand, and all of them against a second engine made from the description."""
+"""Orders of every kind, at random, against a second engine made from the description; and impossible ones."""
 
 from dataclasses import asdict
 from typing import Any
@@ -22,73 +22,6 @@ BARS = 40
 HALF_DAY = 12 * 3600 * 10**9
 GOLDEN_CASH = 10_000.0
 
-# Each: conditions of an order of 10 (or -10) units decided at the close of a quiet bar at 100, the bars after it,
-# and the fills that follow as (bar, units, price).
-Rows = list[tuple[float, float, float, float]]
-GOLDEN: dict[str, tuple[float, Conditions, Rows, list[tuple[int, float, float]]]] = {
-    "market: next open": (10, Conditions(), [(101, 103, 99, 102)], [(1, 10, 101)]),
-    "limit: inside the bar, at the limit": (10, Conditions(limit=98), [(100, 101, 97, 99)], [(1, 10, 98)]),
-    "limit: a gap through it fills at the better open": (
-        10, Conditions(limit=98), [(95, 99, 94, 96)], [(1, 10, 95)],
-    ),
-    "limit: touched is filled": (10, Conditions(limit=98), [(100, 101, 98, 99)], [(1, 10, 98)]),
-    "limit: not reached": (10, Conditions(limit=98), [(100, 101, 98.5, 99)], []),
-    "limit to sell: gap": (-10, Conditions(limit=102), [(104, 105, 103, 104)], [(1, -10, 104)]),
-    "stop: inside the bar, at the stop": (10, Conditions(stop=102), [(100, 103, 99, 101)], [(1, 10, 102)]),
-    "stop: a gap through it fills at the open": (10, Conditions(stop=102), [(105, 106, 104, 105)], [(1, 10, 105)]),
-    "stop to sell: gap": (-10, Conditions(stop=98), [(95, 96, 94, 95)], [(1, -10, 95)]),
-    "stop-limit: stop within the limit": (
-        10, Conditions(stop=102, limit=103), [(100, 104, 99, 103)], [(1, 10, 102)],
-    ),
-    "stop-limit: a gap beyond the limit waits for it": (
-        10, Conditions(stop=102, limit=103), [(105, 106, 104, 105), (104, 105, 102, 104)], [(2, 10, 103)],
-    ),
-    "stop-limit: limit on the other side counts from the next bar on": (
-        10, Conditions(stop=102, limit=99), [(100, 103, 98, 101), (101, 102, 98, 100)], [(2, 10, 99)],
-    ),
-    "trailing: follows highs of earlier bars": (
-        -10, Conditions(trail=3), [(100, 104, 99, 103), (103, 104, 100.5, 101)], [(2, -10, 101)],
-    ),
-    "trailing: by a share": (
-        -10, Conditions(trail_rate=0.1), [(100, 110, 99, 109), (109, 110, 98, 99)], [(2, -10, 99)],
-    ),
-    "exits: the target fills and drops the stop": (
-        10, Conditions(stop_loss=95, take_profit=105),
-        [(100, 101, 99, 100), (100, 106, 99, 105), (94, 94, 93, 93)], [(1, 10, 100), (2, -10, 105)],
-    ),
-    "exits: with both in one bar the stop counts": (
-        10, Conditions(stop_loss=95, take_profit=105),
-        [(100, 101, 99, 100), (100, 106, 94, 105)], [(1, 10, 100), (2, -10, 95)],
-    ),
-    "exits: act in the bar of an entry at the open": (
-        10, Conditions(stop_loss=95, take_profit=105), [(100, 106, 99, 105)], [(1, 10, 100), (1, -10, 105)],
-    ),
-    "exits: a gap through the stop fills at the open": (
-        10, Conditions(stop_loss=95), [(100, 101, 99, 100), (90, 91, 89, 90)], [(1, 10, 100), (2, -10, 90)],
-    ),
-    "exits: after an entry inside the bar the stop counts at once, the target later": (
-        10, Conditions(limit=98, stop_loss=96, take_profit=101),
-        [(100, 102, 95, 101)], [(1, 10, 98), (1, -10, 96)],
-    ),
-    "exits: the target of an entry inside the bar waits": (
-        10, Conditions(limit=98, stop_loss=96, take_profit=101),
-        [(100, 102, 97, 101), (100, 102, 99, 100)], [(1, 10, 98), (2, -10, 101)],
-    ),
-    "exits: a stop that the entry has passed is at the entry": (
-        10, Conditions(stop_loss=99), [(97, 98, 96, 97)], [(1, 10, 97), (1, -10, 97)],
-    ),
-    "exits: a trailing stop starts at the entry": (
-        10, Conditions(stop_trail=4), [(100, 103, 97, 102), (102, 103, 98, 99)], [(1, 10, 100), (2, -10, 99)],
-    ),
-    "day: gone on the next day": (
-        10, Conditions(limit=98, day=True), [(100, 101, 99, 100), (100, 101, 99, 100), (97, 98, 96, 97)], [],
-    ),
-    "until cancelled: still there": (
-        10, Conditions(limit=98), [(100, 101, 99, 100), (100, 101, 99, 100), (97, 98, 96, 97)], [(3, 10, 97)],
-    ),
-    "reduce only: nothing to reduce": (10, Conditions(reduce_only=True), [(100, 101, 99, 100)], []),
-}  # fmt: skip
-
 
 def run(bars: Bars, actions: Any, terms: Terms | None = None, cash: float = GOLDEN_CASH) -> BacktestingEngine:
     engine = BacktestingEngine(bars, Script(actions), initial_cash=cash, terms=terms or Terms())
@@ -96,91 +29,7 @@ def run(bars: Bars, actions: Any, terms: Terms | None = None, cash: float = GOLD
     return engine
 
 
-def spaced(bars: Bars) -> Bars:
-    return Bars(
-        np.arange(len(bars), dtype=np.int64) * HALF_DAY,
-        bars.open,
-        bars.high,
-        bars.low,
-        bars.close,
-        bars.volume,
-    )
-
-
-def fills_of(engine: BacktestingEngine) -> list[tuple[int, float, float]]:
-    return [(fill.bar, fill.quantity, fill.price) for fill in engine.fills]
-
-
-@pytest.mark.parametrize("rule", GOLDEN)
-def test_fill_rule(rule: str) -> None:
-    """The order fills in the bars and at the prices written down."""
-    quantity, conditions, rows, expected = GOLDEN[rule]
-    bars = spaced(bars_of((100, 100, 100, 100), *rows))
-    engine = run(bars, {0: lambda broker: broker.order(quantity, conditions)})
-    assert fills_of(engine) == [pytest.approx(fill) for fill in expected]
-
-
 QUIET = (100.0, 101.0, 99.0, 100.0)
-
-
-def test_one_cancels_the_other() -> None:
-    """Of two linked orders the first to fill drops the second."""
-
-    def link(broker: Any) -> None:
-        broker.order(10, Conditions(stop=103), instead_of=broker.order(10, Conditions(limit=97)))
-
-    engine = run(bars_of(QUIET, (100, 104, 99, 100), (97, 98, 96, 97)), {0: link})
-    assert fills_of(engine) == [(1, 10, 103)]
-    assert engine.waiting == ()
-
-
-def test_exits_go_with_the_position() -> None:
-    """When the strategy closes the position itself, its exits go; when it cancels the entry, too."""
-    actions = {
-        0: lambda broker: broker.order(10, Conditions(stop_loss=90, take_profit=110)),
-        1: lambda broker: broker.target(0.0),
-        2: lambda broker: broker.cancel(broker.order(10, Conditions(limit=95, stop_loss=90))),
-    }
-    engine = run(bars_of(*[QUIET] * 5), actions)
-    assert fills_of(engine) == [(1, 10, 100), (2, -10, 100)]
-    assert engine.waiting == ()
-
-
-def test_costs() -> None:
-    """Spread and slippage worsen what takes the market, a limit is kept, commission has parts and a minimum."""
-    terms = Terms(
-        commission_fixed=1, commission_per_unit=0.1, commission_rate=0.01, commission_minimum=12, spread=0.2,
-        slippage_fixed=0.3, slippage_rate=0.001,
-    )  # fmt: skip
-    actions = {0: lambda broker: (broker.order(10), broker.order(-5, Conditions(limit=100.9)))}
-    first, second = run(bars_of(QUIET, QUIET), actions, terms).fills
-    assert first.price == pytest.approx(100 + 0.1 + 0.3 + 0.1)
-    assert first.commission == pytest.approx(1 + 1 + 10 * 100.5 * 0.01)
-    assert (second.price, second.commission) == (100.9, 12)
-
-
-def test_leverage_refuses_what_would_exceed_it() -> None:
-    """An order that fits fills, one that would exceed the leverage is refused, reducing is always possible."""
-    actions = {0: lambda b: b.order(190), 1: lambda b: b.order(20), 2: lambda b: b.order(-190)}
-    engine = run(bars_of(*[QUIET] * 4), actions, Terms(leverage_max=2))
-    assert fills_of(engine) == [(1, 190, 100), (3, -190, 100)]
-    assert engine.outcome.orders_refused == 1
-
-
-def test_margin_call_closes_everything_at_the_next_open() -> None:
-    """Below the maintenance margin at a close the orders go and the position is closed at the next open."""
-    actions = {0: lambda b: b.order(190, Conditions(take_profit=200))}
-    bars = bars_of(QUIET, QUIET, (80, 80, 66, 66), (65, 66, 64, 65))
-    engine = run(bars, actions, Terms(leverage_max=2, maintenance_margin=0.3))
-    assert fills_of(engine) == [(1, 190, 100), (3, -190, 65)]
-    assert (engine.outcome.margin_calls, engine.waiting) == (1, ())
-
-
-def test_shorts_cost_for_the_time_they_are_held() -> None:
-    """A short of 1 000 for half a day at 10 % a year costs 1 000 * 0.1 / 730.5 each bar."""
-    engine = run(spaced(bars_of(*[QUIET] * 4)), {0: lambda b: b.order(-10)}, Terms(borrow_rate=0.1))
-    assert engine.outcome.borrow_cost == pytest.approx(3 * 1000 * 0.1 / 730.5)
-    assert engine.curve.cash[-1] == pytest.approx(GOLDEN_CASH + 1000 - engine.outcome.borrow_cost)
 
 
 def test_sizes() -> None:

@@ -83,9 +83,7 @@ def exceeds_leverage(
 
 @compiled
 def charge_borrowing(account: Account, bar: int, bars: BarArrays, rules: Table) -> None:
-    """Charge shorts for the time since the bar before, on their value at the close."""
-    if bar == 0:
-        return
+    """Charge shorts for the time since the bar before, on their value at the close; the first bar has none."""
     years = (bars.timestamp[bar] - bars.timestamp[bar - 1]) / YEAR_NANOSECONDS
     for symbol in range(len(account.position)):
         if account.position[symbol] < 0:
