@@ -48,6 +48,7 @@ from milepost_orchestrator.application.registrar import REGISTRAR_EVENTS, Regist
 from milepost_orchestrator.application.specs import SpecResolver
 from milepost_orchestrator.application.sweeper import Sweeper
 from milepost_orchestrator.application.trained_models import TrainedModels
+from milepost_orchestrator.collection import collect_rarely
 
 SWEEP_SECONDS = 10.0
 PARALLEL_MAX = 4
@@ -119,6 +120,7 @@ async def open_orchestrator(settings: OrchestratorSettings) -> AsyncGenerator[Or
     Raises:
         BusUnavailableError, BusPermissionError, TopologyError: the bus is away, or not as it must be.
     """
+    collect_rarely()
     async with AsyncExitStack() as resources:
         connection = await connect(settings.bus, name=f"orchestrator {settings.orchestrator_id}")
         resources.push_async_callback(connection.close)

@@ -21,6 +21,7 @@ from milepost_orchestrator.adapters.settings import DatabaseSettings
 from milepost_orchestrator.application.quarantine import Quarantine, Quarantined
 from milepost_orchestrator.application.rebuilding import Rebuild, RebuildProgress, RebuildReport
 from milepost_orchestrator.application.store_check import missing_in_store
+from milepost_orchestrator.collection import collect_rarely
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ async def open_projections(settings: ProjectionSettings) -> AsyncGenerator[Proje
     Raises:
         BusUnavailableError, DatabaseUnavailableError, DatabaseRefusedError: one does not answer, or refuses.
     """
+    collect_rarely()
     async with AsyncExitStack() as resources:
         connection = await connect(settings.bus, name="projections")
         resources.push_async_callback(connection.close)

@@ -10,10 +10,11 @@ then returns the position of the first one and writes nothing. An event that thi
 
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from datetime import datetime
+from typing import NamedTuple, Protocol, TypeAlias
 
 from milepost_contracts.envelope import Envelope
-from milepost_contracts.events import Event, Side
+from milepost_contracts.events import Event, Progress, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,30 @@ class UnreadableEntry:
         return self.stored.operation_id
 
 
+class ProgressEntry(NamedTuple):
+    """One progress event and its position; all that anybody folds of it."""
+
+    sequence: int
+    """Position in the JetStream stream."""
+    operation_id: str
+    time: datetime
+    attempt: int
+    unit: int
+    total_units: int
+    units_per_second: float | None
+    metrics: dict[str, float]
+    payload: bytes
+    """The CloudEvents document."""
+
+    @property
+    def stored(self) -> StoredEvent:
+        """The event as its writer sent it."""
+        return StoredEvent(self.sequence, self.operation_id, Side.RUN, Progress.NAME, self.payload)
+
+
 ReadEntry: TypeAlias = LogEntry | UnreadableEntry
+BatchEntry: TypeAlias = ReadEntry | ProgressEntry
+"""Of a batch; progress may come either way, and says the same."""
 
 
 class EventLog(Protocol):
@@ -106,7 +130,7 @@ class EventLog(Protocol):
 
     def tail_batches(
         self, *, after_sequence: int = 0, entries_max: int = 500
-    ) -> AsyncIterator[list[ReadEntry]]:
+    ) -> AsyncIterator[list[BatchEntry]]:
         """Yield what ``tail`` yields for all operations, in batches of what is there already.
 
         A batch is never empty and never held back to become fuller; for the projector. What cannot be read comes
@@ -116,7 +140,7 @@ class EventLog(Protocol):
 
     def batches_to(
         self, last_sequence: int, *, after_sequence: int = 0, entries_max: int = 500
-    ) -> AsyncIterator[list[ReadEntry]]:
+    ) -> AsyncIterator[list[BatchEntry]]:
         """Yield batches as ``tail_batches`` does, up to ``last_sequence`` or the present end, then stop."""
         ...
 

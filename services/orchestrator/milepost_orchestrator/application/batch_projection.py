@@ -6,18 +6,24 @@ store's quarantine says which events an operation's state is folded without, in 
 Failures: a crash in between is projected again from the cursor.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 from milepost_contracts.events import Requested
-from milepost_runtime.event_log import EventLog, LogEntry, ReadEntry
+from milepost_runtime.event_log import BatchEntry, EventLog, LogEntry, UnreadableEntry
 from milepost_runtime.stored_events import read_entry
 
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.errors import UnwritableError
 from milepost_orchestrator.application.operations import recorded
 from milepost_orchestrator.application.projection_store import ProjectionStore
-from milepost_orchestrator.application.projections import Changes, StateCache, project, set_aside
+from milepost_orchestrator.application.projections import (
+    OPERATIONS_MAX,
+    Changes,
+    StateCache,
+    project,
+    set_aside,
+)
 from milepost_orchestrator.domain.evolution import evolve
 from milepost_orchestrator.domain.operation import Operation
 
@@ -27,11 +33,13 @@ log = structlog.get_logger()
 class BatchProjection:
     """Folds batches and remembers the states between them."""
 
-    def __init__(self, event_log: EventLog, store: ProjectionStore) -> None:
+    def __init__(
+        self, event_log: EventLog, store: ProjectionStore, *, operations_max: int = OPERATIONS_MAX
+    ) -> None:
         self._event_log = event_log
         self._store = store
-        self._cache = StateCache()
-        self._without: Mapping[str, frozenset[int]] = {}
+        self._cache = StateCache(operations_max)
+        self._without: dict[str, frozenset[int]] = {}
 
     async def forget(self) -> None:
         """Forget every state, and look again what is in quarantine.
@@ -40,16 +48,24 @@ class BatchProjection:
             DatabaseUnavailableError: the database is away.
         """
         self._cache.clear()
-        self._without = await self._store.quarantined()
+        self._without = dict(await self._store.quarantined())
 
-    async def fold(self, batch: Sequence[ReadEntry]) -> Changes:
+    async def fold(self, batch: Sequence[BatchEntry]) -> Changes:
         """Return the rows of a batch that is next in the log."""
+        begun: set[str] = set()
         for entry in batch:
-            if isinstance(entry, LogEntry):
-                await self._ensure_known(entry)
+            operation_id = entry.operation_id
+            if operation_id in self._cache or operation_id in begun or isinstance(entry, UnreadableEntry):
+                continue
+            if isinstance(entry, LogEntry) and isinstance(entry.event, Requested):
+                begun.add(operation_id)
+            else:
+                await self._learn(operation_id, entry.sequence)
         changes = project(self._cache, batch)
         self._cache.trim()
         for row in changes.quarantine:
+            known = self._without.get(row.operation_id, frozenset())
+            self._without[row.operation_id] = known | {row.sequence}
             log.error(
                 "event set aside", sequence=row.sequence, operation_id=row.operation_id, reason=row.error
             )
@@ -63,7 +79,7 @@ class BatchProjection:
         """
         await self._store.apply(changes, cursor_min=cursor_min)
 
-    async def write_one_by_one(self, batch: Sequence[ReadEntry], *, cursor_min: int) -> None:
+    async def write_one_by_one(self, batch: Sequence[BatchEntry], *, cursor_min: int) -> None:
         """Fold and write a batch that was refused, event by event."""
         await self.forget()
         for entry in batch:
@@ -76,17 +92,15 @@ class BatchProjection:
                 await self.forget()
             cursor_min = changes.last_sequence
 
-    async def _ensure_known(self, entry: LogEntry) -> None:
-        """Fold what came before the entry, for an operation that has not been heard of since the start."""
-        if entry.operation_id in self._cache or isinstance(entry.event, Requested):
-            return
-        without = self._without.get(entry.operation_id, frozenset())
+    async def _learn(self, operation_id: str, before_sequence: int) -> None:
+        """Fold what came before, for an operation that has not been heard of since the start."""
+        without = self._without.get(operation_id, frozenset())
         state: Operation | None = None
-        async with closing_iterator(self._event_log.stored(entry.operation_id)) as earlier:
+        async with closing_iterator(self._event_log.stored(operation_id)) as earlier:
             async for stored in earlier:
-                if stored.sequence >= entry.sequence:
+                if stored.sequence >= before_sequence:
                     break
                 known = read_entry(stored)
                 if isinstance(known, LogEntry) and stored.sequence not in without:
                     state = evolve(state, recorded(known))
-        self._cache.put(entry.operation_id, state)
+        self._cache.put(operation_id, state)

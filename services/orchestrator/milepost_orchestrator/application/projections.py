@@ -1,7 +1,7 @@
 """From log entries to row changes: the domain's fold, and the rows of whatever it touched."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from milepost_contracts.events import (
@@ -13,7 +13,8 @@ from milepost_contracts.events import (
     Progress,
     StateSnapshot,
 )
-from milepost_runtime.event_log import ReadEntry, UnreadableEntry
+from milepost_runtime.event_log import BatchEntry, LogEntry, ProgressEntry, UnreadableEntry
+from milepost_runtime.stored_events import read_entry
 
 from milepost_orchestrator.application.operations import recorded
 from milepost_orchestrator.application.rows import (
@@ -31,13 +32,16 @@ from milepost_orchestrator.application.rows import (
     constants_of,
     event_row,
     metric_rows,
+    metric_rows_of,
     operation_row,
     quarantine_row,
 )
-from milepost_orchestrator.application.storable import check_storable
-from milepost_orchestrator.domain.evolution import evolve
+from milepost_orchestrator.application.storable import check_storable, is_storable_progress
+from milepost_orchestrator.domain.evolution import evolve, evolve_progress
 from milepost_orchestrator.domain.operation import Attempt, CheckpointStatus, Operation
 
+OPERATIONS_MAX = 20_000
+"""So many states are kept; some ten kilobytes each."""
 _ABOUT_A_CHECKPOINT = (
     StateSnapshot,
     CheckpointRecorded,
@@ -77,7 +81,7 @@ class _Known:
 class StateCache:
     """States of the operations that were heard of last; the others are folded from the log again."""
 
-    def __init__(self, operations_max: int = 20_000) -> None:
+    def __init__(self, operations_max: int = OPERATIONS_MAX) -> None:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._operations_max = operations_max
 
@@ -106,56 +110,111 @@ class StateCache:
         self._known.clear()
 
 
-def project(cache: StateCache, entries: Iterable[ReadEntry]) -> Changes:
+def project(cache: StateCache, entries: Iterable[BatchEntry]) -> Changes:
     """Fold ``entries`` into the cache and return the rows of all that they touched.
 
     The cache must hold the state of every operation that an entry belongs to and that did not begin here. What
     cannot be read or folded is set aside: it becomes a row of the quarantine and changes nothing else.
     """
-    changes: Changes | None = None
-    touched: dict[str, dict[int, Attempt]] = {}
-    checkpoints: dict[str, set[str]] = {}
+    batch: _Batch | None = None
     for entry in entries:
-        if changes is None:
-            changes = Changes(first_sequence=entry.sequence, last_sequence=entry.sequence)
+        if batch is None:
+            batch = _Batch(cache, entry.sequence)
+        batch.take(entry)
+    if batch is None:
+        raise ValueError("a batch is never empty")
+    return batch.finish()
+
+
+class _Batch:
+    """One batch on its way into rows.
+
+    Of an operation's progress only the last before another of its events is folded: each one replaces what the one
+    before it said, so the state is the same.
+    """
+
+    def __init__(self, cache: StateCache, first_sequence: int) -> None:
+        self._cache = cache
+        self._changes = Changes(first_sequence, first_sequence)
+        self._touched: dict[str, Mapping[int, Attempt]] = {}
+        """Attempts as they were before the batch."""
+        self._checkpoints: dict[str, set[str]] = {}
+        self._progress: dict[str, ProgressEntry] = {}
+        """Not folded yet."""
+
+    def take(self, entry: BatchEntry) -> None:
+        """Fold the next entry."""
+        changes = self._changes
         changes.last_sequence = entry.sequence
         changes.entries += 1
+        if isinstance(entry, ProgressEntry):
+            if is_storable_progress(entry):
+                changes.metrics += metric_rows_of(entry)
+                self._progress[entry.operation_id] = entry
+                return
+            entry = read_entry(entry.stored)  # which says what is wrong with it
         if isinstance(entry, UnreadableEntry):
             changes.quarantine.append(quarantine_row(entry, entry.error))
-            continue
-        known = cache.get(entry.operation_id)
-        event = entry.event
+            return
+        self._settle_progress(entry.operation_id)
         try:
-            check_storable(entry)
-            state = evolve(known.state, recorded(entry))
-            metrics = metric_rows(entry, event) if isinstance(event, Progress) else ()
-            row = event_row(entry) if not isinstance(event, Progress) else None
+            self._fold(entry)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one event must not stop all the others
             changes.quarantine.append(quarantine_row(entry, f"{type(error).__name__}: {error}"))
-            continue
-        if entry.operation_id not in touched:
-            touched[entry.operation_id] = known.state.facts.attempts if known.state else {}
+
+    def finish(self) -> Changes:
+        """Return the rows."""
+        for operation_id in list(self._progress):
+            self._settle_progress(operation_id)
+        for operation_id, attempts_before in self._touched.items():
+            checkpoint_ids = self._checkpoints.get(operation_id, set())
+            _add_rows(self._changes, self._cache.get(operation_id), attempts_before, checkpoint_ids)
+        return self._changes
+
+    def _fold(self, entry: LogEntry) -> None:
+        check_storable(entry)
+        event = entry.event
+        known = self._cache.get(entry.operation_id)
+        state = evolve(known.state, recorded(entry))
+        if isinstance(event, Progress):
+            self._changes.metrics += metric_rows(entry, event)
+        else:
+            self._changes.events.append(event_row(entry))
+        self._touch(entry.operation_id, known)
         known.state = state
-        changes.metrics.extend(metrics)
-        if row is not None:
-            changes.events.append(row)
         if isinstance(event, _ABOUT_A_CHECKPOINT):
-            checkpoints.setdefault(entry.operation_id, set()).add(event.checkpoint_id)
-    if changes is None:
-        raise ValueError("a batch is never empty")
-    for operation_id, attempts_before in touched.items():
-        _add_rows(changes, cache.get(operation_id), attempts_before, checkpoints.get(operation_id, set()))
-    return changes
+            self._checkpoints.setdefault(entry.operation_id, set()).add(event.checkpoint_id)
+
+    def _settle_progress(self, operation_id: str) -> None:
+        entry = self._progress.pop(operation_id, None)
+        if entry is None:
+            return
+        known = self._cache.get(operation_id)
+        self._touch(operation_id, known)
+        if known.state is not None:
+            known.state = evolve_progress(
+                known.state,
+                entry.sequence,
+                unit=entry.unit,
+                total_units=entry.total_units,
+                units_per_second=entry.units_per_second,
+            )
+
+    def _touch(self, operation_id: str, known: _Known) -> None:
+        if operation_id not in self._touched:
+            self._touched[operation_id] = known.state.facts.attempts if known.state else {}
 
 
-def set_aside(entry: ReadEntry, error: str) -> Changes:
+def set_aside(entry: BatchEntry, error: str) -> Changes:
     """Return the changes of an event that was read and folded, and whose rows were refused."""
+    if isinstance(entry, ProgressEntry):
+        entry = read_entry(entry.stored)
     row = quarantine_row(entry, error)
     return Changes(entry.sequence, entry.sequence, entries=1, quarantine=[row])
 
 
 def _add_rows(
-    changes: Changes, known: _Known, attempts_before: dict[int, Attempt], checkpoint_ids: set[str]
+    changes: Changes, known: _Known, attempts_before: Mapping[int, Attempt], checkpoint_ids: set[str]
 ) -> None:
     state = known.state
     if state is None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
-from milepost_runtime.event_log import EventLog, ReadEntry
+from milepost_runtime.event_log import BatchEntry, EventLog
 
 from milepost_orchestrator.application.batch_projection import BatchProjection
 from milepost_orchestrator.application.closing import closing_iterator
@@ -99,7 +99,7 @@ class Projector:
                 await self._move(batch[-1].sequence)
                 self._tell(changes)
 
-    async def _project(self, batch: Sequence[ReadEntry]) -> Changes | None:
+    async def _project(self, batch: Sequence[BatchEntry]) -> Changes | None:
         """Return what was written; None when the batch had to be taken apart."""
         changes = await self._projection.fold(batch)
         try:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import structlog
 from milepost_runtime.clock import Clock
-from milepost_runtime.event_log import EventLog, ReadEntry
+from milepost_runtime.event_log import BatchEntry, EventLog
 
 from milepost_orchestrator.application.batch_projection import BatchProjection
 from milepost_orchestrator.application.closing import closing_iterator
@@ -203,9 +203,9 @@ class Rebuild:
         self._position = target
         self._say(stage, target)
 
-    async def _project(self, batches: AsyncIterator[list[ReadEntry]], target: int, stage: str) -> None:
+    async def _project(self, batches: AsyncIterator[list[BatchEntry]], target: int, stage: str) -> None:
         """While one batch is written the next one is read and folded."""
-        written: Sequence[ReadEntry] = ()
+        written: Sequence[BatchEntry] = ()
         writing: asyncio.Task[None] | None = None
         try:
             async for batch in batches:
@@ -222,7 +222,7 @@ class Rebuild:
                 writing.cancel()
                 await asyncio.wait({writing})
 
-    async def _was_written(self, writing: asyncio.Task[None] | None, batch: Sequence[ReadEntry]) -> bool:
+    async def _was_written(self, writing: asyncio.Task[None] | None, batch: Sequence[BatchEntry]) -> bool:
         """Wait for it; False when the batch had to be taken apart, so what was folded since is not so."""
         if writing is None:
             return True

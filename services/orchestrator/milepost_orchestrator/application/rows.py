@@ -13,7 +13,7 @@ from milepost_contracts.events import Progress, Requested, Resumed
 from milepost_contracts.lineage import Relation
 from milepost_contracts.messages import encode
 from milepost_contracts.model import ContractModel
-from milepost_runtime.event_log import LogEntry, ReadEntry, UnreadableEntry
+from milepost_runtime.event_log import LogEntry, ProgressEntry, ReadEntry, UnreadableEntry
 
 from milepost_orchestrator.domain.operation import (
     Attempt,
@@ -308,6 +308,21 @@ def metric_rows(entry: LogEntry, progress: Progress) -> list[MetricRow]:
             time=entry.envelope.time,
         )
         for name, value in progress.metrics.items()
+    ]
+
+
+def metric_rows_of(entry: ProgressEntry) -> list[MetricRow]:
+    """Return the same rows of progress that came without its envelope."""
+    operation_id, sequence, attempt, unit, time = (
+        entry.operation_id,
+        entry.sequence,
+        entry.attempt,
+        entry.unit,
+        entry.time,
+    )
+    return [
+        MetricRow(operation_id, _text(name) or "", sequence, attempt, unit, value, time)
+        for name, value in entry.metrics.items()
     ]
 
 

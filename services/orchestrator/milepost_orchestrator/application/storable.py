@@ -7,7 +7,7 @@ from datetime import datetime
 
 from milepost_contracts.events import Event, Progress
 from milepost_contracts.model import ContractModel
-from milepost_runtime.event_log import LogEntry
+from milepost_runtime.event_log import LogEntry, ProgressEntry
 
 SMALL_MAX = 2**31 - 1
 WHOLE_MAX = 2**63 - 1
@@ -36,6 +36,15 @@ def check_storable(entry: LogEntry) -> None:
     else:
         _check_fields(event, "")
     _check_time(entry.envelope.time)
+
+
+def is_storable_progress(entry: ProgressEntry) -> bool:
+    """Say whether ``check_storable`` passes the event."""
+    if entry.unit > WHOLE_MAX or entry.total_units > WHOLE_MAX or not 0 <= entry.attempt <= SMALL_MAX:
+        return False
+    if not 1 < entry.time.year < 9999:
+        return False
+    return all(len(name) <= TEXT_CHARACTERS_MAX for name in entry.metrics)
 
 
 def _check_time(time: datetime) -> None:

@@ -80,7 +80,13 @@ def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
     if state is None:
         return _requested(entry, event) if isinstance(event, events.Requested) else None
     if isinstance(event, events.Progress):
-        return _progress(state, event, entry)
+        return evolve_progress(
+            state,
+            entry.sequence,
+            unit=event.unit,
+            total_units=event.total_units,
+            units_per_second=event.units_per_second,
+        )
     state = replace(state, facts=_position(state.facts, entry))
     match event:
         case events.Requested():
@@ -120,6 +126,28 @@ def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
             assert_never(event)
 
 
+def evolve_progress(
+    state: Operation, sequence: int, *, unit: int, total_units: int, units_per_second: float | None
+) -> Operation:
+    """Return the state after progress; the state after the last of several in a row is that after all of them.
+
+    By far the most frequent event: one copy of the facts, not several.
+    """
+    if is_terminal(state):
+        return replace(state, facts=replace(state.facts, sequence=sequence, run_sequence=sequence))
+    return replace(
+        state,
+        facts=replace(
+            state.facts,
+            sequence=sequence,
+            run_sequence=sequence,
+            unit=unit,
+            total_units=total_units,
+            units_per_second=units_per_second,
+        ),
+    )
+
+
 def _requested(entry: Recorded, event: events.Requested) -> Operation:
     return Queued(
         Facts(
@@ -135,23 +163,6 @@ def _requested(entry: Recorded, event: events.Requested) -> Operation:
             commands={entry.causation_id: entry.event_id} if entry.causation_id else {},
             imported_from=entry.imported_from,
         )
-    )
-
-
-def _progress(state: Operation, event: events.Progress, entry: Recorded) -> Operation:
-    """By far the most frequent event: one copy of the facts, not several."""
-    if is_terminal(state):
-        return replace(state, facts=_position(state.facts, entry))
-    return replace(
-        state,
-        facts=replace(
-            state.facts,
-            sequence=entry.sequence,
-            run_sequence=entry.sequence,
-            unit=event.unit,
-            total_units=event.total_units,
-            units_per_second=event.units_per_second,
-        ),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Collection
 
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.errors import ContractError
-from milepost_contracts.events import CONTROL_EVENTS, RUN_EVENTS, Event, Side
+from milepost_contracts.events import CONTROL_EVENTS, RUN_EVENTS, Event, Progress, Side
 from milepost_contracts.messages import encode
 from milepost_contracts.subjects import Subjects
 from milepost_contracts.upcasting import decode_event
@@ -28,11 +28,13 @@ from milepost_runtime.bus.jetstream import (
 from milepost_runtime.bus.pull import StreamMessage, StreamReader
 from milepost_runtime.bus.topology import Topology
 from milepost_runtime.errors import BusRefusedError, EventDamagedError, SequenceConflictError
-from milepost_runtime.event_log import LogEntry, ReadEntry, StoredEvent, UnreadableEntry
+from milepost_runtime.event_log import BatchEntry, LogEntry, StoredEvent, UnreadableEntry
+from milepost_runtime.progress_entries import progress_entry
 from milepost_runtime.settings import BusSettings
 from milepost_runtime.stored_events import with_sequence
 
 ENTRIES_MAX = 500
+_PROGRESS = f".{Progress.SIDE}.{Progress.NAME}"
 _SIDES = frozenset(side.value for side in Side)
 
 
@@ -132,7 +134,7 @@ class JetStreamEventLog:
 
     async def tail_batches(
         self, *, after_sequence: int = 0, entries_max: int = ENTRIES_MAX
-    ) -> AsyncGenerator[list[ReadEntry]]:
+    ) -> AsyncGenerator[list[BatchEntry]]:
         """Yield what is there already, in batches; see the port."""
         reader = self._reader(after_sequence=after_sequence, buffer_messages=max(2 * entries_max, 2))
         try:
@@ -143,7 +145,7 @@ class JetStreamEventLog:
 
     async def batches_to(
         self, last_sequence: int, *, after_sequence: int = 0, entries_max: int = ENTRIES_MAX
-    ) -> AsyncGenerator[list[ReadEntry]]:
+    ) -> AsyncGenerator[list[BatchEntry]]:
         """Yield batches and stop; see the port."""
         reader = self._reader(after_sequence=after_sequence, buffer_messages=max(2 * entries_max, 2))
         try:
@@ -221,7 +223,12 @@ class JetStreamEventLog:
         except (ValidationError, ContractError) as error:
             raise EventDamagedError(f"sequence {message.sequence}, {message.subject}: {error}") from error
 
-    def _read(self, message: StreamMessage) -> ReadEntry:
+    def _read(self, message: StreamMessage) -> BatchEntry:
+        if message.subject.endswith(_PROGRESS):
+            operation_id = message.subject.split(".", 3)[2]
+            progress = progress_entry(message.sequence, operation_id, message.data)
+            if progress is not None:
+                return progress
         try:
             return self._entry(message)
         except EventDamagedError as error:

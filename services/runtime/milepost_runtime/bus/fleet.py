@@ -54,7 +54,7 @@ class _Bucket:
         try:
             while batch := await reader.next_batch_to_end(BATCH_MESSAGES):
                 for message in batch:
-                    if "KV-Operation" not in (message.headers or {}):
+                    if "KV-Operation" not in message.headers:
                         yield message.data
         finally:
             await reader.close()

@@ -19,9 +19,9 @@ import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from milepost_runtime.bus.connection import BusConnection
+from milepost_runtime.bus.connection import BusConnection, parse_headers
 from milepost_runtime.bus.jetstream import NANOSECONDS, PATIENCE_SECONDS, JetStream, JsonMap
-from milepost_runtime.bus.replies import ACK_PREFIX, NoAnswerError, status_of
+from milepost_runtime.bus.replies import NoAnswerError, status_of
 from milepost_runtime.clock import random_id
 from milepost_runtime.errors import BusUnavailableError
 
@@ -44,9 +44,15 @@ class StreamMessage(NamedTuple):
     """Position in the JetStream stream."""
     subject: str
     data: bytes
-    headers: dict[str, str] | None
+    header_block: bytes | None
+    """As it came; see ``headers``."""
     pending: int
     """How many more there were for this reader when it was sent."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The parsed header; most readers never look at it."""
+        return parse_headers(self.header_block) if self.header_block else {}
 
 
 @dataclass(slots=True, eq=False)
@@ -148,13 +154,18 @@ class StreamReader:
         )
         self._remaining = int(answer.get("num_pending", 0))
 
-        async def receive(msg: Msg) -> None:
-            self._receive(consumer, msg)
+        def take(subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+            self._take_in(consumer, subject, reply, data, headers)
+
+        async def hear(msg: Msg) -> None:
+            if consumer is self._consumer and consumer.broken is None:
+                self._note_status(consumer, msg)
+            self._wake.set()
 
         inbox = self._connection.new_inbox()
         self._consumer = consumer
-        consumer.subscription = await self._connection.subscribe_or_raise(
-            inbox, receive, pending_messages_max=4 * self._capacity
+        consumer.subscription = await self._connection.subscribe_taker(
+            inbox, take, hear, pending_messages_max=4 * self._capacity
         )
         await self._ask(consumer)
 
@@ -180,7 +191,7 @@ class StreamReader:
         if consumer is None or self._connection.is_closed:
             return
         if consumer.subscription is not None:
-            await consumer.subscription.unsubscribe()
+            await self._connection.unsubscribe_taker(consumer.subscription)
         try:
             await self._connection.replies.publish(
                 f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer.name}", b""
@@ -244,19 +255,15 @@ class StreamReader:
 
     # --- what the server sends --------------------------------------------------------------------
 
-    def _receive(self, consumer: _Consumer, msg: Msg) -> None:
+    def _take_in(
+        self, consumer: _Consumer, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None:
         if consumer is not self._consumer or consumer.broken is not None:
             return
-        if msg.reply.startswith(ACK_PREFIX):
-            self._store(consumer, msg)
-        else:
-            self._note_status(consumer, msg)
         self._wake.set()
-
-    def _store(self, consumer: _Consumer, msg: Msg) -> None:
         # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>; newer servers
         # may put a domain and an account's hash before the stream, and a token at the end.
-        parts = msg.reply.split(".")
+        parts = reply.split(b".")
         first = 2 if len(parts) == 9 else 4
         delivered = int(parts[first + 4])
         if delivered != consumer.delivered + 1:
@@ -264,11 +271,9 @@ class StreamReader:
             return
         consumer.delivered = delivered
         consumer.asked -= 1
-        self._received = int(parts[first + 3])
+        self._received = sequence = int(parts[first + 3])
         self._pause_seconds = 0.0
-        self._buffer.append(
-            StreamMessage(self._received, msg.subject, msg.data, msg.headers, int(parts[first + 6]))
-        )
+        self._buffer.append(StreamMessage(sequence, subject.decode(), data, headers, int(parts[first + 6])))
 
     def _note_status(self, consumer: _Consumer, msg: Msg) -> None:
         headers = msg.headers or {}

@@ -8,13 +8,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection
 
 from milepost_contracts.envelope import Envelope
-from milepost_contracts.events import EVENTS, Event, Side
+from milepost_contracts.events import EVENTS, Event, Progress, Side
 from milepost_contracts.messages import decode, encode
 from milepost_contracts.subjects import Subjects
 from milepost_contracts.upcasting import decode_event
 
 from milepost_runtime.errors import BusUnavailableError, SequenceConflictError
-from milepost_runtime.event_log import LogEntry, ReadEntry, StoredEvent
+from milepost_runtime.event_log import BatchEntry, LogEntry, StoredEvent
+from milepost_runtime.progress_entries import progress_entry
 
 
 class MemoryEventLog:
@@ -87,28 +88,27 @@ class MemoryEventLog:
 
     async def tail_batches(
         self, *, after_sequence: int = 0, entries_max: int = 500
-    ) -> AsyncGenerator[list[ReadEntry]]:
+    ) -> AsyncGenerator[list[BatchEntry]]:
         """Yield what is there already, in batches; see the port."""
         while True:
             batch = (await self._after(after_sequence))[:entries_max]
             after_sequence = batch[-1].sequence
-            yield [*batch]
+            yield [_batch_entry(entry) for entry in batch]
 
     async def batches_to(
         self, last_sequence: int, *, after_sequence: int = 0, entries_max: int = 500
-    ) -> AsyncGenerator[list[ReadEntry]]:
+    ) -> AsyncGenerator[list[BatchEntry]]:
         """Yield batches and stop; see the port."""
         entries = self.entries[after_sequence:last_sequence]
         for first in range(0, len(entries), entries_max):
-            yield [*entries[first : first + entries_max]]
+            yield [_batch_entry(entry) for entry in entries[first : first + entries_max]]
 
     async def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncGenerator[StoredEvent]:
         """Yield one operation's events as they are stored; see the port."""
         for entry in self._of(operation_id):
             if entry.sequence > after_sequence:
-                payload = encode(entry.envelope.model_copy(update={"sequence": None}))
                 side, name = entry.event.SIDE, entry.event.NAME
-                yield StoredEvent(entry.sequence, operation_id, side, name, payload)
+                yield StoredEvent(entry.sequence, operation_id, side, name, _payload(entry))
 
     async def _after(self, sequence: int) -> list[LogEntry]:
         while len(self.entries) <= sequence:
@@ -127,3 +127,13 @@ class MemoryEventLog:
 
     def _of(self, operation_id: str) -> list[LogEntry]:
         return [entry for entry in self.entries if entry.operation_id == operation_id]
+
+
+def _payload(entry: LogEntry) -> bytes:
+    return encode(entry.envelope.model_copy(update={"sequence": None}))
+
+
+def _batch_entry(entry: LogEntry) -> BatchEntry:
+    if not isinstance(entry.event, Progress):
+        return entry
+    return progress_entry(entry.sequence, entry.operation_id, _payload(entry)) or entry

@@ -1,0 +1,170 @@
+"""Batches of the log into rows: the same rows however the log is cut, and nothing read twice."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from milepost_contracts.events import Event, Progress
+from milepost_contracts.messages import encode, envelop_event
+from milepost_orchestrator.application.batch_projection import BatchProjection
+from milepost_orchestrator.application.projections import Changes, StateCache, project
+from milepost_runtime.event_log import BatchEntry, LogEntry, ProgressEntry
+from milepost_runtime.progress_entries import progress_entry
+from milepost_runtime.testing.event_log import MemoryEventLog
+
+from tests.orchestrator.stories import (
+    EPOCH,
+    attempt_lost,
+    cancel_requested,
+    cancelled,
+    claimed,
+    completed,
+    failed,
+    progress,
+    recorded_checkpoint,
+    released,
+    requested,
+    snapshot,
+    started,
+)
+
+pytestmark = pytest.mark.unit
+AFTER_THE_BEGINNING: tuple[Event, ...] = (
+    progress(10),
+    progress(20),
+    Progress(attempt=1, unit=30, total_units=200),
+    Progress(attempt=2**40, unit=31, total_units=200, metrics={"loss": 1.0}),  # no column holds its attempt
+    claimed(),
+    claimed(2, "w-2"),
+    started(),
+    snapshot("cp-1", 25),
+    snapshot("cp-2", 35),
+    recorded_checkpoint("cp-1"),
+    cancel_requested(),
+    released(),
+    attempt_lost(),
+    cancelled(),
+    completed(),
+    failed(),
+)
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["op-1", "op-2"]), st.sampled_from(AFTER_THE_BEGINNING)), max_size=30
+)
+
+
+class Rows:
+    """What a store would hold after all changes."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[object, object]] = {}
+        self.cursor_sequence = 0
+
+    async def cursor(self) -> int:
+        return self.cursor_sequence
+
+    async def quarantined(self) -> Mapping[str, frozenset[int]]:
+        return {}
+
+    async def apply(self, changes: Changes, *, cursor_min: int) -> bool:
+        self.take(changes)
+        return True
+
+    def take(self, changes: Changes) -> None:
+        for row in changes.operations:
+            self._put("operations", row.operation_id, row)
+        for row in changes.attempts:
+            self._put("attempts", (row.operation_id, row.attempt), row)
+        for row in changes.checkpoints:
+            self._put("checkpoints", (row.operation_id, row.checkpoint_id), row)
+        for row in changes.artifacts:
+            self._put("artifacts", (row.operation_id, row.checkpoint_id, row.position), row)
+        for row in changes.metrics:
+            self._put("metrics", (row.operation_id, row.name, row.sequence), row)
+        for row in changes.events:
+            self._put("events", row.sequence, row)
+        for row in changes.quarantine:
+            self._put("quarantine", row.sequence, row)
+        self.cursor_sequence = changes.last_sequence
+
+    def _put(self, table: str, key: object, row: object) -> None:
+        self.tables.setdefault(table, {})[key] = row
+
+
+def logged(told: Sequence[tuple[str, Event]]) -> list[LogEntry]:
+    first = [("op-1", requested("op-1")), ("op-2", requested("op-2"))]
+    return [
+        LogEntry(
+            sequence,
+            operation_id,
+            envelop_event(
+                event, event_id=f"e-{sequence}", operation_id=operation_id, source="/worker/w-1", time=EPOCH
+            ),
+            event,
+        )
+        for sequence, (operation_id, event) in enumerate([*first, *told], 1)
+    ]
+
+
+def quick(entry: LogEntry) -> BatchEntry:
+    if not isinstance(entry.event, Progress):
+        return entry
+    found = progress_entry(entry.sequence, entry.operation_id, encode(entry.envelope))
+    assert found is not None
+    return found
+
+
+@given(EVENTS, st.integers(1, 40))
+def test_rows_are_the_same_however_the_log_is_cut(told: list[tuple[str, Event]], size: int) -> None:
+    """Event by event in the ordinary form, or in batches whose progress is folded only where it matters."""
+    entries = logged(told)
+    one, other = Rows(), Rows()
+    cache = StateCache()
+    for entry in entries:
+        one.take(project(cache, [entry]))
+    cache = StateCache()
+    for first in range(0, len(entries), size):
+        other.take(project(cache, [quick(entry) for entry in entries[first : first + size]]))
+    assert other.tables == one.tables
+    assert other.cursor_sequence == one.cursor_sequence
+
+
+async def test_operation_that_begins_in_a_batch_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its events are all there; only one that began before is read from the log, and only once."""
+    event_log, rows = MemoryEventLog(), Rows()
+    looked_up: list[str] = []
+    stored = event_log.stored
+
+    def noted(operation_id: str, *, after_sequence: int = 0):
+        looked_up.append(operation_id)
+        return stored(operation_id, after_sequence=after_sequence)
+
+    monkeypatch.setattr(event_log, "stored", noted)
+    entries = logged([("op-2", progress(5)), ("op-1", claimed()), ("op-1", progress(10))])
+    event_log.entries += entries
+    batch = [quick(entry) for entry in entries]
+    assert isinstance(batch[-1], ProgressEntry)
+    projection = BatchProjection(event_log, rows)
+    rows.take(await projection.fold(batch))
+    assert looked_up == []
+    again = BatchProjection(event_log, Rows())
+    later = await again.fold(batch[1:])
+    assert looked_up == ["op-1"]
+    assert [row for row in later.operations if row.operation_id == "op-1"] == [
+        rows.tables["operations"]["op-1"]
+    ]
+
+
+async def test_state_that_was_forgotten_is_folded_without_what_was_set_aside_since() -> None:
+    """An operation pushed out of the cache comes back as it was, not with the event that was refused."""
+    spoilt = snapshot("cp-9", 99).model_copy(update={"attempt": 2**40})
+    entries = logged([("op-1", claimed()), ("op-1", spoilt), ("op-2", claimed()), ("op-1", progress(10))])
+    event_log, rows = MemoryEventLog(), Rows()
+    event_log.entries += entries
+    projection = BatchProjection(event_log, rows, operations_max=1)
+    for entry in entries:
+        rows.take(await projection.fold([entry]))
+    kept = Rows()
+    kept.take(project(StateCache(), entries))
+    assert rows.tables == kept.tables
+    assert rows.tables["operations"]["op-1"].checkpoint_id is None
