@@ -1,12 +1,14 @@
 """Commands: requests that may be refused. The envelope's id is the idempotency key."""
 
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.ids import CheckpointId, KindName, OperationId, Token
 from milepost_contracts.model import ContractModel, JsonObject
+
+CANCEL_DEADLINE_SECONDS_MAX = 7 * 24 * 3600.0
 
 
 class RunOptions(ContractModel):
@@ -47,7 +49,18 @@ class CancelOperation(ContractModel):
     reason: str | None = Field(default=None, max_length=500)
     at_unit: int | None = Field(default=None, ge=0)
     """Stop exactly after this unit; at once when it has passed already."""
+    deadline_seconds: float | None = Field(default=None, gt=0, le=CANCEL_DEADLINE_SECONDS_MAX)
+    """When it has not stopped by itself after this long it is ended as of its newest durable checkpoint."""
+    force: bool = False
+    """Do not wait for the end of the unit at all: end it now, as of its newest durable checkpoint."""
     dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _one_way_to_stop(self) -> Self:
+        given = [self.at_unit is not None, self.deadline_seconds is not None, self.force]
+        if sum(given) > 1:
+            raise ValueError("give one of at_unit, deadline_seconds and force: each says when it stops")
+        return self
 
 
 class ResumeOperation(ContractModel):

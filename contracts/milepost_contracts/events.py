@@ -7,7 +7,7 @@ is never edited once published: a change is a new version and an upcaster (``upc
 from enum import StrEnum
 from typing import ClassVar, TypeAlias
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from milepost_contracts.artifacts import ArtifactReference, Digest
 from milepost_contracts.checkpoints import CheckpointOrigin, CheckpointReason
@@ -73,6 +73,10 @@ class CancelRequested(_Event):
     NAME = "cancel-requested"
     reason: str | None = None
     at_unit: int | None = None
+    deadline_at: AwareDatetime | None = None
+    """Not ended by then, it is ended by force: by its worker, or without it."""
+    force: bool = False
+    """The deadline is the moment of the request."""
     requested_by: str = "unknown"
 
 
@@ -225,6 +229,8 @@ class Cancelled(_Event):
     unit: Unit
     checkpoint_id: CheckpointId | None
     reason: str | None = None
+    forced: bool = False
+    """It did not stop by itself in time: what was done after the checkpoint is lost."""
 
 
 class Completed(_Event):

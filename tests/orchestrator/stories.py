@@ -99,8 +99,8 @@ def refused_checkpoint(checkpoint_id: str = "cp-1") -> CheckpointRefused:
     return CheckpointRefused(checkpoint_id=checkpoint_id, message="it is damaged", artifacts=(problem,))
 
 
-def cancel_requested(at_unit: int | None = None) -> CancelRequested:
-    return CancelRequested(reason="enough", at_unit=at_unit)
+def cancel_requested(at_unit: int | None = None, deadline_at: datetime | None = None) -> CancelRequested:
+    return CancelRequested(reason="enough", at_unit=at_unit, deadline_at=deadline_at)
 
 
 def cancelled(attempt: int = 1, unit: int = 50) -> Cancelled:

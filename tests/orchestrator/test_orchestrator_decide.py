@@ -1,5 +1,7 @@
 """Decisions about commands: one test for each outcome."""
 
+from datetime import timedelta
+
 import pytest
 from milepost_contracts.checkpoints import CheckpointOrigin
 from milepost_contracts.commands import CancelOperation, ResumeOperation, RunOptions
@@ -9,9 +11,11 @@ from milepost_orchestrator.domain.decisions import decide_cancel, decide_start
 from milepost_orchestrator.domain.lineage_decisions import Kin, decide_resume
 from milepost_orchestrator.domain.operation import Operation
 from milepost_orchestrator.domain.rejections import CommandIdentity, Rejection, Repeated
+from pydantic import ValidationError
 
 from tests.orchestrator.stories import (
     CHILD,
+    EPOCH,
     OPERATION,
     artifact,
     cancel_requested,
@@ -38,8 +42,11 @@ ORIGIN = CheckpointOrigin(
 ENDED = story(requested(), claimed(), snapshot("cp-1", 50), snapshot("cp-2", 60), cancelled(unit=60))
 
 
-def cancel(state: Operation | None, at_unit: int | None = None, identity: CommandIdentity = ME):
-    return decide_cancel(state, CancelOperation(operation_id=OPERATION, at_unit=at_unit), identity, "/test")
+def cancel(
+    state: Operation | None, at_unit: int | None = None, identity: CommandIdentity = ME, **fields: object
+):
+    command = CancelOperation.model_validate({"operation_id": OPERATION, "at_unit": at_unit, **fields})
+    return decide_cancel(state, command, identity, "/test", EPOCH)
 
 
 def resume(
@@ -122,6 +129,46 @@ def test_cancel_again_is_a_repetition() -> None:
     same = CommandIdentity("cmd-1", state.facts.commands["cmd-1"])
     assert cancel(state, identity=same) == Repeated(OPERATION)
     assert code(cancel(state)) is RejectionCode.COMMAND_ID_REUSED
+
+
+def test_a_deadline_counts_from_the_decision() -> None:
+    """The event holds the moment; force is the moment of the request itself."""
+    running = story(requested(), claimed())
+    limited = cancel(running, deadline_seconds=30)
+    forced = cancel(running, force=True)
+    assert isinstance(limited, CancelRequested)
+    assert isinstance(forced, CancelRequested)
+    assert (limited.deadline_at, limited.force) == (EPOCH + timedelta(seconds=30), False)
+    assert (forced.deadline_at, forced.force) == (EPOCH, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "accepted"),
+    [
+        ({}, False),
+        ({"deadline_seconds": 20}, True),
+        ({"deadline_seconds": 30}, False),
+        ({"deadline_seconds": 40}, False),
+        ({"force": True}, True),
+    ],
+)
+def test_only_a_sooner_end_changes_a_cancel(fields: dict[str, object], accepted: bool) -> None:
+    """While one with a deadline in 30 seconds is under way."""
+    cancelling = story(requested(), claimed(), cancel_requested(deadline_at=EPOCH + timedelta(seconds=30)))
+    decision = cancel(cancelling, **fields)
+    if accepted:
+        assert isinstance(decision, CancelRequested)
+    else:
+        assert code(decision) is RejectionCode.ALREADY_CANCELLING
+
+
+@pytest.mark.parametrize(
+    "fields", [{"at_unit": 5, "force": True}, {"at_unit": 5, "deadline_seconds": 1}, {"deadline_seconds": 0}]
+)
+def test_a_cancel_ends_in_one_way(fields: dict[str, object]) -> None:
+    """A unit, a deadline and force exclude each other, and a deadline is some time."""
+    with pytest.raises(ValidationError):
+        CancelOperation.model_validate({"operation_id": OPERATION, **fields})
 
 
 # --- resume ---------------------------------------------------------------------------------------

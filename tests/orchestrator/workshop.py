@@ -16,6 +16,7 @@ from milepost_contracts.datasets import Dataset
 from milepost_contracts.events import Event
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.messages import envelop_event
+from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.answers import Answer, Sender
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.effects import Appender, Effects
@@ -31,7 +32,7 @@ from milepost_runtime.checkpoints.spool import Spool
 from milepost_runtime.clock import random_id
 from milepost_runtime.event_log import LogEntry
 from milepost_runtime.store.directory import DirectoryArtifactStore
-from milepost_runtime.testing.clock import FixedClock
+from milepost_runtime.testing.clock import ManualClock
 from milepost_runtime.testing.event_log import MemoryEventLog
 from milepost_runtime.testing.fleet import MemoryKindCatalogue
 from milepost_runtime.testing.signals import MemorySignals
@@ -102,8 +103,12 @@ class Workshop:
         self.datasets = MemoryDatasets({"aapl": dataset()})
         self.store = DirectoryArtifactStore(directory / "store")
         self.operations = Operations(self.event_log)
-        self.appender = Appender(self.event_log, FixedClock(), "/orchestrator/o-1")
-        self.effects = Effects(self.operations, self.appender, self.work_queue, self.signals, self.store)
+        self.clock = ManualClock()
+        self.appender = Appender(self.event_log, self.clock, "/orchestrator/o-1")
+        self.alarms = Alarms(self.clock)
+        self.effects = Effects(
+            self.operations, self.appender, self.work_queue, self.signals, self.store, self.alarms
+        )
         models = TrainedModels(self.operations, MemoryOperationIds(self.event_log), self.store)
         self.specs = SpecResolver(self.kinds, self.datasets, ModelPinning(models))
         self.handler = CommandHandler(self.operations, self.appender, self.effects, self.specs, self.store)

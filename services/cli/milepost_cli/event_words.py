@@ -96,8 +96,10 @@ def _control_details(event: events.Requested | events.CancelRequested | events.R
             words = f"{words} at {origin.unit:,}" if origin is not None else words
             changed = changes_words([change.model_dump() for change in event.changes])
             return f"{words}, changed: {changed}" if changed else words
-        case events.CancelRequested(reason=reason, at_unit=at_unit):
+        case events.CancelRequested(reason=reason, at_unit=at_unit, deadline_at=deadline_at):
             words = [f"at unit {at_unit:,}"] if at_unit is not None else []
+            if deadline_at is not None:
+                words.append("by force" if event.force else f"by force at {deadline_at:%H:%M:%S %Z}")
             return ", ".join([*words, *([reason] if reason else [])])
         case events.Resumed(child_id=child_id, checkpoint_id=checkpoint_id):
             how = "" if event.relation is Relation.RESUME else f"by a {event.relation.value} "

@@ -32,6 +32,7 @@ from milepost_orchestrator.adapters.read_model import PostgresReadModel
 from milepost_orchestrator.adapters.readiness import ReadinessChecks
 from milepost_orchestrator.adapters.settings import DatabaseSettings
 from milepost_orchestrator.adapters.verdicts import VerdictPublisher
+from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.curves import Curves
 from milepost_orchestrator.application.effects import Appender, Effects
@@ -98,6 +99,8 @@ class Orchestrator:
     entrance: CommandEntrance
     verdicts: VerdictPublisher
     effects: Effects
+    alarms: Alarms
+    """When the deadlines of cancels are over."""
     reactor: DurableConsumer
     registrar: DurableConsumer
     projector: Projector
@@ -145,7 +148,8 @@ def _compose(
     work_queue = JetStreamWorkQueue(connection, settings.bus)
     operations = Operations(event_log)
     appender = Appender(event_log, SystemClock(), f"/orchestrator/{settings.orchestrator_id}")
-    effects = Effects(operations, appender, work_queue, signals, store)
+    alarms = Alarms(SystemClock())
+    effects = Effects(operations, appender, work_queue, signals, store, alarms)
     read_model = PostgresReadModel(engine)
     fleet = NatsFleet(connection, settings.bus)
     live = LiveFeed()
@@ -161,6 +165,7 @@ def _compose(
         entrance=CommandEntrance(handler),
         verdicts=VerdictPublisher(connection, settings.bus),
         effects=effects,
+        alarms=alarms,
         reactor=DurableConsumer(
             connection,
             settings.bus,

@@ -87,7 +87,7 @@ class OperationChanges:
     ) -> Change | Repeated | Rejection:
         match command:
             case CancelOperation():
-                return decide_cancel(state, command, identity, requested_by)
+                return decide_cancel(state, command, identity, requested_by, self._writer.now())
             case CheckpointNow():
                 return decide_checkpoint_now(state, command, identity, requested_by)
             case PinCheckpoint() | UnpinCheckpoint():

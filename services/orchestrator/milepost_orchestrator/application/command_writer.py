@@ -1,6 +1,7 @@
 """Writes what a command led to, and carries out what follows from it."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import structlog
 from milepost_contracts.events import Event
@@ -18,6 +19,10 @@ class CommandWriter:
 
     def __init__(self, appender: Appender) -> None:
         self._appender = appender
+
+    def now(self) -> datetime:
+        """Return the time that decisions count from."""
+        return self._appender.now()
 
     async def begin(
         self, operation_id: str, event: Event, identity: CommandIdentity, *, root_id: str

@@ -6,6 +6,7 @@ Losing a race (to a claim, to another orchestrator) is normal and means that the
 """
 
 import asyncio
+from datetime import datetime, timedelta
 
 import structlog
 from milepost_contracts.events import (
@@ -27,10 +28,16 @@ from milepost_runtime.signals import Signals
 from milepost_runtime.store.port import ArtifactStore
 from milepost_runtime.work_queue import WorkKey, WorkQueue
 
+from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.operations import Operations
+from milepost_orchestrator.domain.decisions import cancelled_by_force
 from milepost_orchestrator.domain.operation import Cancelling, is_terminal
 
 log = structlog.get_logger()
+FENCE_GRACE_SECONDS = 3.0
+"""How much longer than the deadline of a cancel a worker that answers has to say itself that it has ended it."""
+ASK_SECONDS = 1.0
+LOST_RACE_SECONDS = 0.2
 
 
 class Appender:
@@ -40,6 +47,10 @@ class Appender:
         self._event_log = event_log
         self._clock = clock
         self._source = source
+
+    def now(self) -> datetime:
+        """Return the time that the next event would have."""
+        return self._clock.now()
 
     async def append(
         self,
@@ -87,8 +98,10 @@ class Effects:
         work_queue: WorkQueue,
         signals: Signals,
         store: ArtifactStore,
+        alarms: Alarms,
     ) -> None:
         self._store = store
+        self._alarms = alarms
         self._operations = operations
         self._appender = appender
         self._work_queue = work_queue
@@ -161,8 +174,34 @@ class Effects:
         state, expected_sequence = await self._operations.load_for_run_append(operation_id)
         if state is None or is_terminal(state) or state.facts.imported_from is not None:
             return
-        if isinstance(state, Cancelling) and _can_end_here(state):
+        if not isinstance(state, Cancelling):
+            return
+        if _can_end_here(state):
             await self._end_cancelled(state, expected_sequence)
+        elif state.deadline_at is not None:
+            self._alarms.expect(operation_id, state.deadline_at)
+
+    async def enforce_deadline(self, operation_id: str) -> datetime | None:
+        """End an operation whose cancel has waited long enough; return when to look again, None for never.
+
+        Whatever its worker writes after that is refused: it is fenced, kills its child and forgets the operation.
+        """
+        state, expected_sequence = await self._operations.load_for_run_append(operation_id)
+        if not isinstance(state, Cancelling) or state.deadline_at is None:
+            return None
+        now, patient_until = self._appender.now(), state.deadline_at + timedelta(seconds=FENCE_GRACE_SECONDS)
+        if now < state.deadline_at:
+            return state.deadline_at
+        if state.facts.owner is not None and now < patient_until:
+            answer = await self._signals.ask_owner(operation_id, timeout_seconds=ASK_SECONDS)
+            if answer is not None:  # it has the deadline too, and knows better what became of the operation
+                return patient_until
+        if await self._append_cancelled(state, cancelled_by_force(state), expected_sequence):
+            await self._signals.notify(
+                operation_id
+            )  # a worker that still computes it learns that it is fenced
+            return None
+        return self._appender.now() + timedelta(seconds=LOST_RACE_SECONDS)
 
     async def _dispatch(self, operation_id: str, requested: Requested) -> None:
         if await self._work_queue.dispatch(work_key(operation_id, requested)):
@@ -176,6 +215,11 @@ class Effects:
             checkpoint_id=facts.shown_checkpoint_id,
             reason=state.reason or "cancelled on request",
         )
+        await self._append_cancelled(state, event, expected_sequence)
+
+    async def _append_cancelled(self, state: Cancelling, event: Cancelled, expected_sequence: int) -> bool:
+        """Append the end; False when a worker was faster."""
+        facts = state.facts
         try:
             await self._appender.append(
                 facts.operation_id,
@@ -187,9 +231,10 @@ class Effects:
             )
         except SequenceConflictError:
             log.info("a worker was faster", operation_id=facts.operation_id)  # it will see the cancel
-            return
-        log.info("cancelled", operation_id=facts.operation_id, unit=facts.unit)
+            return False
+        log.info("cancelled", operation_id=facts.operation_id, unit=event.unit, forced=event.forced)
         await self._work_queue.remove(work_key(facts.operation_id, facts.requested))
+        return True
 
 
 def _can_end_here(state: Cancelling) -> bool:

@@ -81,7 +81,7 @@ class Sweeper:
         state, expected_sequence = await self._operations.load_for_run_append(operation_id)
         if state is None or is_terminal(state) or state.facts.imported_from is not None:
             return False
-        if isinstance(state, Cancelling) and state.facts.owner is None:
+        if isinstance(state, Cancelling) and (state.facts.owner is None or state.deadline_at is not None):
             await self._effects.cancel(operation_id)
         if await self._work_queue.contains(work_key(operation_id, state.facts.requested)):
             return False

@@ -186,11 +186,13 @@ def _resumed(facts: Facts, event: events.Resumed) -> Facts:
 def _cancel_requested(state: Operation, event: events.CancelRequested) -> Operation:
     match state:
         case Queued(facts) | Running(facts):
-            return Cancelling(facts, event.reason, event.at_unit)
-        case Cancelling(facts, _, at_unit):
+            return Cancelling(facts, event.reason, event.at_unit, event.deadline_at)
+        case Cancelling(facts, reason, at_unit, deadline_at):
             if stops_earlier(event.at_unit, at_unit):
-                return Cancelling(facts, event.reason, event.at_unit)
-            return state
+                reason, at_unit = event.reason, event.at_unit
+            if ends_earlier(event.deadline_at, deadline_at):
+                reason, deadline_at = event.reason or reason, event.deadline_at
+            return Cancelling(facts, reason, at_unit, deadline_at)
         case Cancelled() | Completed() | Failed():
             return state
         case _:
@@ -202,6 +204,11 @@ def stops_earlier(at_unit: int | None, than: int | None) -> bool:
     if than is None:
         return False
     return at_unit is None or at_unit < than
+
+
+def ends_earlier(deadline_at: datetime | None, than: datetime | None) -> bool:
+    """Say whether the one deadline (None: never) comes before the other."""
+    return deadline_at is not None and (than is None or deadline_at < than)
 
 
 def _settle(

@@ -206,6 +206,8 @@ class Cancelling:
     reason: str | None
     at_unit: int | None
     """Stop exactly after this unit; None for at once."""
+    deadline_at: datetime | None = None
+    """Ended by force when it has not ended by then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Service:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(parts.reactor.run(), name="reactor")
                     tasks.create_task(parts.registrar.run(), name="registrar")
+                    tasks.create_task(parts.alarms.run(parts.effects.enforce_deadline), name="alarms")
                     tasks.create_task(self._project(), name="projector")
                     tasks.create_task(self._serve_bus(), name="bus")
                     tasks.create_task(self._serve_http(listener), name="http")

@@ -26,6 +26,7 @@ from milepost_runtime.signals import Owner
 from milepost_runtime.worker.child_process import ChildProcess
 from milepost_runtime.worker.claims import ClaimedOperation
 from milepost_runtime.worker.endings import Endings
+from milepost_runtime.worker.escalation import Escalation
 from milepost_runtime.worker.messages import (
     Advanced,
     Begun,
@@ -68,7 +69,7 @@ class Attempt:
         self._stop: Stop | None = _stop_from_options(claimed.request)
         self._running = False
         self._save_wanted = False
-        self._escalation: asyncio.Task[None] | None = None
+        self._escalation = Escalation(child, ports.clock, ports.settings)
         spool = Spool(directories.spool)
         self._service = CheckpointService(ports.store, spool)
         self._publisher = Publisher(
@@ -110,8 +111,7 @@ class Attempt:
             await self._spool_damaged(group.exceptions[0])
         finally:
             await subscription.close()
-            if self._escalation is not None:
-                self._escalation.cancel()
+            self._escalation.cancel()
             await self._child.kill()
             await asyncio.to_thread(self._directories.remove)
 
@@ -138,8 +138,7 @@ class Attempt:
         if self._stop is not None:
             await self._request_stop(self._stop)
         last_word = await self._listen()
-        if self._escalation is not None:
-            self._escalation.cancel()
+        self._escalation.cancel()
         await self._publisher.drain()
         match last_word:
             case Finished():
@@ -207,9 +206,12 @@ class Attempt:
     async def _died(self) -> None:
         """Without a last word: killed by us because it did not stop, or lost."""
         await self._child.ended(grace_seconds=self._settings.kill_grace_seconds)
-        if self._escalation is not None and self._stop is not None:
+        if self._escalation.armed and self._stop is not None:
             # What it was asked to do holds, from the newest checkpoint.
-            await self._endings.stopped(self._endings.checkpoint_unit, self._stop.reason, self._stop.words)
+            words = self._escalation.words_after(self._stop.words)
+            await self._endings.stopped(
+                self._endings.checkpoint_unit, self._stop.reason, words, forced=self._escalation.ended_it
+            )
         else:
             await self._endings.lost(await self._child.death())
 
@@ -243,6 +245,7 @@ class Attempt:
 
     async def _cancel_requested(self, event: CancelRequested) -> None:
         words = event.reason or "cancelled on request"
+        self._escalation.deadline(event.deadline_at)
         await self._request_stop(
             Stop(reason=CheckpointReason.CANCELLATION, at_unit=event.at_unit, words=words)
         )
@@ -257,14 +260,8 @@ class Attempt:
         if not self._running:
             return  # it goes with the message that starts the run
         await self._child.send(stop)
-        if stop.at_unit is None and self._escalation is None:
-            self._escalation = asyncio.create_task(self._escalate())
-
-    async def _escalate(self) -> None:
-        """The token was set; a child that does not reach a unit boundary in time is ended by force."""
-        await asyncio.sleep(self._settings.cancel_grace_seconds)
-        log.warning("child did not stop in time", pid=self._child.pid)
-        await self._child.end(grace_seconds=self._settings.kill_grace_seconds)
+        if stop.at_unit is None:
+            self._escalation.arm()
 
     async def _tell_committed(self, directory: str) -> None:
         await self._child.send(Committed(directory=directory))

@@ -157,7 +157,7 @@ class ChildProcess:
     async def close(self) -> None:
         """Close the socket, which ends a child that still lives, and reap it."""
         self._writer.close()
-        await self._reaping
+        await asyncio.shield(self._reaping)  # whoever is cancelled while it waits must not leave it unreaped
         await self._output.closed()
 
     async def death(self) -> Failure:

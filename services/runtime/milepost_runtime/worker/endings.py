@@ -58,12 +58,20 @@ class Endings:
             )
         )
 
-    async def stopped(self, unit: int, reason: CheckpointReason, words: str | None) -> None:
+    async def stopped(
+        self, unit: int, reason: CheckpointReason, words: str | None, *, forced: bool = False
+    ) -> None:
         """Stopped as asked: ``cancelled``, or ``released`` when the worker shuts down."""
         attempt = self._claimed.attempt
         if reason is not CheckpointReason.SHUTDOWN:
             await self._end(
-                Cancelled(attempt=attempt, unit=unit, checkpoint_id=self.checkpoint_id, reason=words)
+                Cancelled(
+                    attempt=attempt,
+                    unit=unit,
+                    checkpoint_id=self.checkpoint_id,
+                    reason=words,
+                    forced=forced,
+                )
             )
             return
         await self._claimed.run_log.append(
