@@ -1,7 +1,7 @@
 """From log entries to row changes: the domain's fold, and the rows of whatever it touched."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from milepost_contracts.events import (
@@ -38,7 +38,7 @@ from milepost_orchestrator.application.rows import (
 )
 from milepost_orchestrator.application.storable import check_storable, is_storable_progress
 from milepost_orchestrator.domain.evolution import evolve, evolve_progress
-from milepost_orchestrator.domain.operation import Attempt, CheckpointStatus, Operation
+from milepost_orchestrator.domain.operation import CheckpointStatus, Facts, Operation
 
 OPERATIONS_MAX = 20_000
 """So many states are kept; some ten kilobytes each."""
@@ -136,8 +136,8 @@ class _Batch:
     def __init__(self, cache: StateCache, first_sequence: int) -> None:
         self._cache = cache
         self._changes = Changes(first_sequence, first_sequence)
-        self._touched: dict[str, Mapping[int, Attempt]] = {}
-        """Attempts as they were before the batch."""
+        self._touched: dict[str, Facts | None] = {}
+        """As they were before the batch."""
         self._checkpoints: dict[str, set[str]] = {}
         self._progress: dict[str, ProgressEntry] = {}
         """Not folded yet."""
@@ -166,9 +166,9 @@ class _Batch:
         """Return the rows."""
         for operation_id in list(self._progress):
             self._settle_progress(operation_id)
-        for operation_id, attempts_before in self._touched.items():
+        for operation_id, before in self._touched.items():
             checkpoint_ids = self._checkpoints.get(operation_id, set())
-            _add_rows(self._changes, self._cache.get(operation_id), attempts_before, checkpoint_ids)
+            _add_rows(self._changes, self._cache.get(operation_id), before, checkpoint_ids)
         return self._changes
 
     def _fold(self, entry: LogEntry) -> None:
@@ -202,7 +202,7 @@ class _Batch:
 
     def _touch(self, operation_id: str, known: _Known) -> None:
         if operation_id not in self._touched:
-            self._touched[operation_id] = known.state.facts.attempts if known.state else {}
+            self._touched[operation_id] = known.state.facts if known.state else None
 
 
 def set_aside(entry: BatchEntry, error: str) -> Changes:
@@ -213,9 +213,7 @@ def set_aside(entry: BatchEntry, error: str) -> Changes:
     return Changes(entry.sequence, entry.sequence, entries=1, quarantine=[row])
 
 
-def _add_rows(
-    changes: Changes, known: _Known, attempts_before: Mapping[int, Attempt], checkpoint_ids: set[str]
-) -> None:
+def _add_rows(changes: Changes, known: _Known, before: Facts | None, checkpoint_ids: set[str]) -> None:
     state = known.state
     if state is None:
         return
@@ -223,9 +221,12 @@ def _add_rows(
     if known.constants is None:
         known.constants = constants_of(facts)
     changes.operations.append(operation_row(state, known.constants))
+    attempts_before = before.attempts if before is not None else {}
     for number, attempt in facts.attempts.items():
         if attempts_before.get(number) is not attempt:
             changes.attempts.append(attempt_row(facts.operation_id, attempt))
+    if before is not None and before.unit_name != facts.unit_name:
+        checkpoint_ids = set(facts.checkpoints)  # which all say it
     for checkpoint_id in sorted(checkpoint_ids & facts.checkpoints.keys()):
         checkpoint = facts.checkpoints[checkpoint_id]
         if checkpoint.status is CheckpointStatus.DELETED:
