@@ -1,5 +1,7 @@
 """The charts of a report."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from milepost_backtester.engine.bars import Floats
@@ -21,8 +23,11 @@ BENCHMARK_RANGE_MAX = 6.0
 """A benchmark that moves this many times as far as the equity would make a flat line of it."""
 
 
-def equity_chart(content: ReportContent) -> tuple[str, bool]:
-    """Return equity with the drawdown below it, and whether the benchmark could be drawn beside it."""
+def equity_chart(content: ReportContent, divisions: Sequence[int] = ()) -> tuple[str, bool]:
+    """Return equity with the drawdown below it, and whether the benchmark could be drawn beside it.
+
+    ``divisions``: bars at which something else begins.
+    """
     equity, initial_cash = content.equity, content.statistics.initial_cash
     held = held_value(np.stack([part.close for part in content.instruments])) * initial_cash
     shown = bool(np.ptp(held) <= BENCHMARK_RANGE_MAX * np.ptp(equity))
@@ -42,6 +47,7 @@ def equity_chart(content: ReportContent) -> tuple[str, bool]:
     drawing.area(lower, fall, 0.0, "drawdown-area")
     drawing.line(lower, fall, "drawdown")
     drawing.times(lower, times)
+    drawing.uprights(divisions, (upper, lower), "division")
     return drawing.finish(), shown
 
 

@@ -57,6 +57,7 @@ GROUPS: tuple[tuple[str, tuple[_Entry, ...]], ...] = (
                 duration,
                 "from the peak to the recovery or the end",
             ),
+            ("longest_drawdown_bars", "Longest drawdown in bars", whole, "most bars in a row below a peak"),
             ("longest_drawdown_seconds", "Longest drawdown", duration, "longest time below a peak"),
             ("value_at_risk", "Value at risk 5 %", percent, "loss of one bar that 5 % of the bars exceed"),
             ("conditional_value_at_risk", "Expected shortfall 5 %", percent, "mean loss of those bars"),
@@ -115,6 +116,19 @@ HEADLINES: tuple[_Entry, ...] = (
     ("win_rate", "Win rate", percent, ""),
     ("trades", "Round trips", whole, ""),
 )
+
+
+def entry_of(name: str) -> tuple[str, Callable[[float], str], str]:
+    """Return a figure's words, how its value is written and what it means.
+
+    Raises:
+        KeyError: no report has it.
+    """
+    for _, entries in GROUPS:
+        for known, words, write, meaning in entries:
+            if known == name:
+                return words, write, meaning
+    raise KeyError(name)
 
 
 def headlines(statistics: Statistics) -> tuple[Row, ...]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from milepost_backtester.engine.bars import Integers
 from milepost_backtester.report.axes import short_time
 from milepost_backtester.report.charts import equity_chart, price_chart
 from milepost_backtester.report.content import Instrument, ReportContent
@@ -45,7 +46,7 @@ def render_page(content: ReportContent) -> str:
     statistics = content.statistics
     return _template().render(
         title=content.title,
-        period=_period(content),
+        period=period_words(content.timestamp, statistics.initial_cash),
         headlines=headlines(statistics),
         equity_chart=Markup(equity),  # noqa: S704 - our own numbers and words
         with_benchmark=with_benchmark,
@@ -56,7 +57,7 @@ def render_page(content: ReportContent) -> str:
         symbols=symbol_rows(content.symbols),
         symbol_words=SYMBOL_WORDS,
         spec=json.dumps(content.spec, indent=2, sort_keys=True, ensure_ascii=False),
-        cursor=_cursor(content),
+        cursor=cursor_of(content),
     )
 
 
@@ -98,24 +99,25 @@ def _cell(rate: float | None) -> Cell:
     return Cell(percent(rate, 2 if abs(rate) < 0.1 else 1), heat)
 
 
-def _period(content: ReportContent) -> str:
-    first, last = int(content.timestamp[0]), int(content.timestamp[-1])
-    clock = _with_clock(content)
+def period_words(timestamp: Integers, initial_cash: float) -> str:
+    """Return from when to when the bars are, how many, and the money at the start."""
+    first, last = int(timestamp[0]), int(timestamp[-1])
+    clock = has_clock(timestamp)
     words = f"{short_time(first, with_clock=clock)} to {short_time(last, with_clock=clock)}"
-    statistics = content.statistics
     length = duration((last - first) / 1e9)
-    return f"{words}, {whole(statistics.bars)} bars, {length}, from {money(statistics.initial_cash)} of cash"
+    return f"{words}, {whole(len(timestamp))} bars, {length}, from {money(initial_cash)} of cash"
 
 
-def _with_clock(content: ReportContent) -> bool:
+def has_clock(timestamp: Integers) -> bool:
+    """Say whether any bar is at another time than midnight."""
     day_nanoseconds = 86_400 * 10**9
-    return bool((content.timestamp % day_nanoseconds).any())
+    return bool((timestamp % day_nanoseconds).any())
 
 
-def _cursor(content: ReportContent) -> dict[str, Any]:
-    """What the script shows where the pointer is."""
+def cursor_of(content: ReportContent) -> dict[str, Any]:
+    """Return what the script shows where the pointer is."""
     places = evenly(len(content.timestamp), CURSOR_PLACES_MAX)
-    clock = _with_clock(content)
+    clock = has_clock(content.timestamp)
     fall = -depths(content.equity, content.statistics.initial_cash)
     return {
         "times": [short_time(int(moment), with_clock=clock) for moment in content.timestamp[places]],
@@ -133,11 +135,15 @@ def _short(values: list[float], digits: int) -> list[float]:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("milepost_backtester.report"),
+    return environment_of("milepost_backtester.report").get_template("report.html")
+
+
+def environment_of(*packages: str) -> Environment:
+    """Return where templates are found: in the folders ``templates`` of some packages, in this order."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")

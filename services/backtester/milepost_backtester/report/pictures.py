@@ -60,7 +60,7 @@ def _draw(
     axes.set_xlim(0, max(count - 1, 1))
     axes.set_ylim(scale.low, scale.high)
     times = time_ticks(content.timestamp, spacing=count * 0.05)
-    font = _font(10)
+    font = font_of(10)
     axes.set_xticks([tick.place for tick in times], [tick.label for tick in times], fontproperties=font)
     axes.set_yticks([tick.place for tick in ticks], [tick.label for tick in ticks], fontproperties=font)
     axes.yaxis.tick_right()
@@ -69,12 +69,12 @@ def _draw(
     axes.set_axisbelow(True)
     for edge in axes.spines.values():
         edge.set_visible(False)
-    bold = _font(13, "DejaVuSans-Bold.ttf")
+    bold = font_of(13, "DejaVuSans-Bold.ttf")
     figure.text(0.02, 0.935, content.title, color=INK, fontproperties=bold, parse_math=False)
-    figure.text(0.925, 0.935, words, color=SOFT, fontproperties=_font(12), horizontalalignment="right")
+    figure.text(0.925, 0.935, words, color=SOFT, fontproperties=font_of(12), horizontalalignment="right")
     canvas.print_png(path, metadata={"Software": None})
 
 
-def _font(size: float, name: str = "DejaVuSans.ttf") -> FontProperties:
+def font_of(size: float, name: str = "DejaVuSans.ttf") -> FontProperties:
     """The font that comes with matplotlib: the system may have another version of it."""
     return FontProperties(fname=Path(mpl.get_data_path()) / "fonts" / "ttf" / name, size=size)

@@ -68,6 +68,13 @@ class Drawing:
                 f'<text class="time" x="{x:.1f}" y="{panel.bottom + 18:.1f}">{tick.label}</text>'
             )
 
+    def uprights(self, bars: Iterable[int], panels: Sequence[Panel], style: str) -> None:
+        """Draw lines from the top of the first panel to the bottom of the last one."""
+        first, last = panels[0], panels[-1]
+        lines = "".join(f"M{first.x(bar):.1f} {first.top:.1f}V{last.bottom:.1f}" for bar in bars)
+        if lines:
+            self.parts.append(f'<path class="{style}" d="{lines}"/>')
+
     def line(self, panel: Panel, values: Floats, style: str, *, start: int = 0) -> None:
         """Draw a curve over all bars from one on."""
         self.parts.append(f'<path class="{style}" d="{_path(panel, values, start)}"/>')

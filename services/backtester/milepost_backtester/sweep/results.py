@@ -21,6 +21,12 @@ from milepost_backtester.statistics import Statistics, compute_statistics
 from milepost_backtester.sweep.engine import SweepEngine
 from milepost_backtester.sweep.figures import FigureTable
 from milepost_backtester.sweep.plan import Plan
+from milepost_backtester.sweep.report.writing import (
+    SWEEP_REPORT_FILES,
+    WALK_PICTURES,
+    write_sweep_report,
+)
+from milepost_backtester.sweep.reported import report_of
 from milepost_backtester.sweep.tables import combination_table, fold_table
 from milepost_backtester.symbols import names_of
 from milepost_backtester.tables import (
@@ -33,14 +39,21 @@ from milepost_backtester.tables import (
 )
 
 JSON = "application/json"
-SWEEP_FILES = {"combinations.parquet": MEDIA_TYPE, "best.json": JSON, "best-spec.json": JSON}
-"""Every combination with its figures; the best one; the same as the spec of a backtest. Media types by name."""
+SWEEP_FILES = {
+    "combinations.parquet": MEDIA_TYPE,
+    "best.json": JSON,
+    "best-spec.json": JSON,
+    **SWEEP_REPORT_FILES,
+}
+"""Every combination with its figures; the best one; the same as the spec of a backtest; the sweep for people.
+Media types by name."""
 FORWARD_FILES = {
     "folds.parquet": MEDIA_TYPE,
     "equity.parquet": MEDIA_TYPE,
     "fills.parquet": MEDIA_TYPE,
     "trades.parquet": MEDIA_TYPE,
     "statistics.json": JSON,
+    **WALK_PICTURES,
 }
 """Of a walk beside those: its folds, and what was traded out of sample as the files of a backtest."""
 
@@ -65,6 +78,7 @@ def write_results(engine: SweepEngine, sweep: Sweep, directory: Path) -> JobResu
     (directory / "best.json").write_bytes(canonical_json(best))
     (directory / "best-spec.json").write_bytes(canonical_json(best["spec"]))
     files, summary = dict(SWEEP_FILES), _summary(engine, sweep, best)
+    statistics = None
     if engine.plan.walks:
         statistics = _write_forward(engine, sweep, names, directory)
         files |= FORWARD_FILES
@@ -72,6 +86,7 @@ def write_results(engine: SweepEngine, sweep: Sweep, directory: Path) -> JobResu
             f"out_of_sample_{name}": getattr(statistics, name)
             for name in dict.fromkeys((engine.rank_by, "total_return", "max_drawdown"))
         }
+    write_sweep_report(report_of(engine, sweep.spec, sweep.left_out, sweep.bars, statistics), directory)
     return JobResult(files=files, summary=summary)
 
 

@@ -1,0 +1,1 @@
+"""A sweep for people: one page that needs nothing else, and pictures."""
