@@ -8,11 +8,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from milepost_backtester.bridge import log_lengths
 from milepost_backtester.market_data import SCHEMA
 from milepost_backtester.parquet import write_table
 from milepost_backtester.report.writing import REPORT_FILES
 from milepost_backtester.results import RESULT_FILES
-from milepost_backtester.segments import SEGMENTS_MAX, segment_name
+from milepost_backtester.segments import PREFIX, SEGMENTS_MAX, segment_name
 from milepost_backtester.worker import BacktestKind
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
 from milepost_contracts.specs.backtest import CHANGEABLE, BacktestSpec
@@ -174,17 +175,15 @@ def test_every_periodic_checkpoint_can_be_gone_on_from(place: Workplace) -> None
 
 
 def test_a_checkpoint_writes_only_new_rows(place: Workplace) -> None:
-    """Each checkpoint has one new equity segment and keeps the others, until sixteen are written as one."""
+    """Each checkpoint has one new segment and keeps the others, until sixteen equal ones are written as one."""
     sink = place.sink()
     policy = CheckpointPolicySpec(every_units=600, min_seconds=0)
     place.job().run(host_of(sink, BARS, policy=policy))
-    new = [[name for name in names if name.startswith("account")] for names in sink.new_names]
-    assert new[0] == [segment_name("account", 0, 600)]
-    assert new[1] == [segment_name("account", 600, 1_200)]
-    assert new[15] == [segment_name("account", 9_000, 9_600)]
-    assert new[16] == [segment_name("account", 0, 10_200)]
-    assert new[17] == [segment_name("account", 10_200, 10_800)]
-    counts = [len(checkpoint.references("account-")) for checkpoint in sink.checkpoints]
+    at = [(0, 0, 0), *(tuple(log_lengths(checkpoint.state()).values()) for checkpoint in sink.checkpoints)]
+    for place_in_chain, names in enumerate(sink.new_names):
+        begins = 0 if place_in_chain == SEGMENTS_MAX else place_in_chain
+        assert names == ["state.json", segment_name(at[begins], at[place_in_chain + 1])]
+    counts = [len(checkpoint.references(PREFIX)) for checkpoint in sink.checkpoints]
     assert counts == [*range(1, SEGMENTS_MAX + 1), *range(1, 10)]
 
 
@@ -194,8 +193,9 @@ def test_a_checkpoint_does_not_wait_for_the_one_before(place: Workplace) -> None
     job = place.job()
     job.run(host_of(sink, BARS, policy=CheckpointPolicySpec(every_units=4_000, min_seconds=0)))
     sink.write()
-    names = [[name for name in new if name.startswith("account")] for new in sink.new_names]
-    assert names == [[segment_name("account", 0, unit)] for unit in (4_000, 8_000, 12_000)]
+    stops = [tuple(log_lengths(checkpoint.state()).values()) for checkpoint in sink.checkpoints]
+    assert [stop[0] for stop in stops] == [4_000, 8_000, 12_000]
+    assert sink.new_names == [["state.json", segment_name((0, 0, 0), stop)] for stop in stops]
     expected = place.digests(job)
     for checkpoint in sink.checkpoints:
         resumed = place.job()
@@ -261,16 +261,23 @@ def test_a_checkpoint_of_something_else_is_refused_with_every_difference(place: 
     assert "initial_cash was '100000.0' and is '5.0'" in refusal.value.detail
 
 
-@pytest.mark.parametrize("log", ["account", "fills", "trades"])
-def test_missing_rows_of_a_log_are_named(place: Workplace, log: str) -> None:
-    """A checkpoint without one of its segments is damaged, and the log is named."""
+@pytest.mark.parametrize("segment", [0, 1])
+def test_missing_rows_are_named(place: Workplace, segment: int) -> None:
+    """A checkpoint without one of its segments is damaged, and each log is named with the rows it lacks."""
     sink = place.sink()
-    place.job().run(host_of(sink, BARS, token=cancel_after(5_000)))
-    whole = sink.checkpoints[-1]
-    kept = tuple(reference for reference in whole.artifacts if not reference.name.startswith(log))
+    policy = CheckpointPolicySpec(every_units=3_000, min_seconds=0)
+    place.job().run(host_of(sink, BARS, policy=policy, token=cancel_after(5_000)))
+    first, whole = sink.checkpoints
+    lost = whole.references(PREFIX)[segment].name
+    kept = tuple(reference for reference in whole.artifacts if reference.name != lost)
     torn = LoadedCheckpoint(whole.unit, whole.directory, kept, whole.fingerprint)
-    with pytest.raises(CheckpointDamagedError, match=f"{log}: rows from 0 of"):
+    with pytest.raises(CheckpointDamagedError) as refusal:
         place.job().restore_from_checkpoint(torn)
+    have = log_lengths(first.state()) if segment else dict.fromkeys(("account", "fills", "trades"), 0)
+    assert [(problem.field, problem.message) for problem in refusal.value.problems] == [
+        (log, f"rows from {have[log]} of {length} are in no segment")
+        for log, length in log_lengths(whole.state()).items()
+    ]
 
 
 def test_rows_beyond_the_state_are_cut(place: Workplace) -> None:

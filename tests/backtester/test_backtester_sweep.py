@@ -171,8 +171,8 @@ def test_a_checkpoint_writes_only_new_rows(place: Workplace) -> None:
     job, sink = place.job(), place.sink()
     assert job.run(host_of(sink, job.total_units, policy=EVERY)) is True
     assert sink.new_names[:2] == [
-        ["state.json", "combinations-000000000000-000000000001.parquet"],
-        ["state.json", "combinations-000000000001-000000000002.parquet"],
+        ["state.json", "logs-000000000000-000000000001.arrows"],
+        ["state.json", "logs-000000000001-000000000002.arrows"],
     ]
     assert len(sink.new_names) == COMBINATIONS
 

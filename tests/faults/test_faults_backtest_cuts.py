@@ -206,7 +206,8 @@ async def run_and_kill(
             state = json.loads((staged / "state.json").read_bytes())
             if wish is not None and target is not None and unit >= target and wish(state):
                 break  # it was not committed, so none comes after it
-            await child.send(Committed(directory=word.directory))
+            files = Spool(staged.parents[1]).load(staged).files
+            await child.send(Committed(directory=word.directory, files=files))
         if isinstance(word, Advanced) and wish is None and target is not None and word.unit >= target:
             break
     await child.kill()

@@ -7,6 +7,7 @@ network event that the interpreter audits (PEP 578), each fsync, and each piece 
 After each kill the parent looks at what a new process would find. One JSON line for each kill goes to stdout.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -90,15 +91,12 @@ def kill_at_every_step(root: Path, stride: int) -> None:
 def save_and_die_at(root: Path, step: int) -> None:
     """In the child: save, and kill this process just before its ``step``-th step."""
     service = make_service(root)
-    seen = 0
+    steps = itertools.count(1)  # files are fsynced by several threads
     fsync: Callable[[int], None] = os.fsync
 
     def count(event: str, arguments: object) -> None:
-        nonlocal seen
-        if event.startswith(STEPS):
-            seen += 1
-            if seen == step:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if event.startswith(STEPS) and next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def counted_fsync(descriptor: int) -> None:
         count("os.fsync", ())

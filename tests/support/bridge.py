@@ -84,6 +84,9 @@ class SpoolSink:
         for reference in artifacts:
             content = (self._store / reference.digest.removeprefix("sha256:")).read_bytes()
             (restored / reference.name).write_bytes(content)
+        for reference in staged.files:
+            if reference.name in data.files:
+                data.files[reference.name].stored(reference)
         self.new_names.append([reference.name for reference in staged.files])
         self.checkpoints.append(LoadedCheckpoint(data.unit, restored, artifacts, dict(data.fingerprint)))
 

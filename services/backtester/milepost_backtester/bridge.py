@@ -38,7 +38,7 @@ class BacktestingProgressBridge(ProgressBridge[State]):
         super().__init__(host)
         self._engine = engine
         self._fingerprint = dict(fingerprint)
-        self._segments = segments or SegmentedLogs(engine.closes)
+        self._segments = segments or SegmentedLogs(engine.closes, borrows=engine.borrows)
 
     @property
     def state(self) -> State:

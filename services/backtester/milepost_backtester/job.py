@@ -45,7 +45,7 @@ class BacktestJob:
     def __init__(self, engine: BacktestingEngine, run: Run, *, fingerprint: Mapping[str, str]) -> None:
         self._engine = engine
         self._run = run
-        self._segments = SegmentedLogs(engine.closes)
+        self._segments = SegmentedLogs(engine.closes, borrows=engine.borrows)
         self.fingerprint: Mapping[str, str] = dict(fingerprint)
         """What must be equal for a resumed run to be exact."""
         self.total_units = engine.total_bars

@@ -1,12 +1,12 @@
-"""Append-only logs in a checkpoint: Parquet segments, each stored once.
+"""Append-only logs in a checkpoint: segments that hold the new rows of all of them, each stored once.
 
 A checkpoint writes the rows that no stored segment holds and refers to the others as ``kept``. A segment becomes
-known when its writer, in the background, has written it and computed its digest; a checkpoint that is built
-before that simply writes those rows again. ``SEGMENTS_MAX`` segments of a log are written anew as one.
+known when the host says that it is stored; a checkpoint that is built before that simply writes those rows again.
+Of ``SEGMENTS_MAX`` segments the newest are written anew as one, as long as each is no larger than what follows it:
+however long a run is, a row is rewritten a few times only.
 Authority: the lengths in ``state.json``; rows beyond them are cut when a checkpoint is loaded.
 """
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,36 +17,53 @@ from typing import TypeAlias
 import numpy as np
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.failures import Problem
+from milepost_runtime.checkpoints.checksums import FileChecksum
 from milepost_runtime.checkpoints.data import FileWriter, LoadedCheckpoint
-from milepost_runtime.digests import FileDigest, measure_file
 from milepost_runtime.errors import CheckpointDamagedError
 
 from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.records import Logs
-from milepost_backtester.parquet import MEDIA_TYPE, Schema, Table, read_table, write_table
+from milepost_backtester.parquet import Schema, Table
+from milepost_backtester.segment_files import (
+    MEDIA_TYPE,
+    LogRows,
+    SegmentFileError,
+    log_rows,
+    read_segment,
+    write_segment,
+)
 from milepost_backtester.tables import (
     FILLS,
     TRADES,
     Columns,
     account_columns,
     account_schema,
-    columns_of,
     logs_of_changes,
+    record_columns,
 )
 
 SEGMENTS_MAX = 16
+PREFIX = "logs-"
+Lengths: TypeAlias = tuple[int, ...]
+"""How many rows each log has, in the order of the schemas."""
 RowsOf: TypeAlias = Callable[[str, int, int], Columns]
 """Columns of a log's rows from one number to before another; copies that do not change any more."""
-_NAME = re.compile(r"(?P<log>[a-z]+)-(?P<start>\d{12})-(?P<stop>\d{12})\.parquet")
+AllRows: TypeAlias = Callable[[], Mapping[str, Columns]]
+"""Columns of each log's rows in a segment; the writing thread asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Rows ``start`` to ``stop`` of a log, as a stored artifact."""
+    """Rows of each log from ``start`` to before ``stop``, as a stored artifact."""
 
-    start: int
-    stop: int
+    start: Lengths
+    stop: Lengths
     reference: ArtifactReference
+
+    @property
+    def rows(self) -> int:
+        """How many rows of all logs it holds."""
+        return sum(self.stop) - sum(self.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +75,48 @@ class SegmentPlan:
 
 
 class Segments:
-    """Knows which rows of some logs are in stored segments; shared by the computing and the writing thread."""
+    """Knows which rows of some logs are in stored segments; shared by the computing and the listening thread."""
 
     def __init__(self, schemas: Mapping[str, Schema], changes: frozenset[str] = frozenset()) -> None:
         """``changes``: logs with a row for the first ``bar`` of a segment and for each that changed something."""
-        self._schemas = schemas
+        self.schemas = schemas
         self._changes = changes
         self._lock = threading.Lock()
-        self._known: dict[str, list[Segment]] = {name: [] for name in schemas}
+        self._known: list[Segment] = []
 
     def plan_rows(self, columns: RowsOf, lengths: Mapping[str, int]) -> SegmentPlan:
         """Return how to save logs up to these lengths; ``columns`` copies the rows that must be written."""
-        files: dict[str, FileWriter] = {}
-        kept: list[ArtifactReference] = []
-        for name, length in lengths.items():
-            with self._lock:
-                chain = _chain(self._known[name], length)
-            if len(chain) >= SEGMENTS_MAX:
-                chain = []
-            start = chain[-1].stop if chain else 0
-            kept.extend(segment.reference for segment in chain)
-            if start < length:
-                writer = _SegmentWriter(
-                    self, name, start, length, columns(name, start, length), self._schemas[name]
-                )
-                files[segment_name(name, start, length)] = writer
-        return SegmentPlan(files, tuple(kept))
 
-    def remember(self, name: str, segment: Segment) -> None:
-        """A segment was written, or came with the checkpoint that the run goes on from."""
+        def rows_between(start: Lengths, stop: Lengths) -> AllRows:
+            parts = zip(self.schemas, start, stop, strict=True)
+            copies = {name: columns(name, first, last) for name, first, last in parts if first < last}
+            return lambda: copies
+
+        return self.plan_segment(rows_between, lengths)
+
+    def plan_segment(
+        self, rows_between: Callable[[Lengths, Lengths], AllRows], lengths: Mapping[str, int]
+    ) -> SegmentPlan:
+        """Return how to save logs up to these lengths; logs without new rows may be left out of the columns."""
+        stop = tuple(lengths[name] for name in self.schemas)
         with self._lock:
-            known = self._known[name]
+            chain = _chain(self._known, stop)
+        chain = _worth_keeping(chain, sum(stop))
+        start = chain[-1].stop if chain else (0,) * len(stop)
+        kept = tuple(segment.reference for segment in chain)
+        if start == stop:
+            return SegmentPlan({}, kept)
+        writer = _SegmentWriter(self, start, stop, rows_between(start, stop))
+        return SegmentPlan({segment_name(start, stop): writer}, kept)
+
+    def remember(self, segment: Segment) -> None:
+        """A segment is stored, or came with the checkpoint that the run goes on from."""
+        with self._lock:
             # A merged segment makes those within it superfluous.
-            known[:] = [old for old in known if not segment.start <= old.start < old.stop <= segment.stop]
-            known.append(segment)
+            self._known[:] = [
+                old for old in self._known if not (segment.start <= old.start and old.stop <= segment.stop)
+            ]
+            self._known.append(segment)
 
     def restore_rows(
         self, checkpoint: LoadedCheckpoint, lengths: Mapping[str, int]
@@ -99,55 +124,87 @@ class Segments:
         """Read logs back, cut to these lengths.
 
         Raises:
-            CheckpointDamagedError: rows are missing.
+            CheckpointDamagedError: rows are missing, or a segment is not what it says.
         """
-        return {name: self._restore_log(checkpoint, name, length) for name, length in lengths.items()}
-
-    def _restore_log(self, checkpoint: LoadedCheckpoint, name: str, length: int) -> list[Table]:
-        parts: list[Table] = []
-        segments = [_segment_of(reference) for reference in checkpoint.references(f"{name}-")]
-        done = 0
-        for segment in _chain((segment for segment in segments if segment is not None), None):
-            if done >= length:
+        wanted = tuple(lengths[name] for name in self.schemas)
+        found: dict[str, tuple[LogRows, ...]] = {}
+        segments: list[Segment] = []
+        for reference in checkpoint.references(PREFIX):
+            parts = found[reference.name] = self._parts_of(checkpoint.path(reference.name))
+            start, stop = tuple(part.start for part in parts), tuple(part.stop for part in parts)
+            segments.append(Segment(start, stop, reference))
+        tables: dict[str, list[Table]] = {name: [] for name in self.schemas}
+        done: Lengths = (0,) * len(wanted)
+        for segment in _chain(segments, None):
+            if done == wanted:
                 break
-            stop = min(segment.stop, length)
-            parts.append(self._rows_of(checkpoint, name, segment, stop))
-            done = stop
-            if segment.stop <= length:
-                self.remember(name, segment)
-        if done < length:
-            raise _damaged(name, f"rows from {done} of {length} are in no segment")
+            for part, length in zip(found[segment.reference.name], wanted, strict=True):
+                tables[part.log].append(self._cut(part, length))
+            done = tuple(map(min, segment.stop, wanted))
+            if done == segment.stop:
+                self.remember(segment)
+        self._refuse_missing(done, wanted)
+        return tables
+
+    def _refuse_missing(self, done: Lengths, wanted: Lengths) -> None:
+        problems = [
+            Problem(field=name, message=f"rows from {rows} of {length} are in no segment")
+            for name, rows, length in zip(self.schemas, done, wanted, strict=True)
+            if rows < length
+        ]
+        if problems:
+            raise CheckpointDamagedError(problems=problems)
+
+    def _parts_of(self, path: Path) -> tuple[LogRows, ...]:
+        try:
+            parts = read_segment(path)
+            self._check_logs(parts)
+        except SegmentFileError as error:
+            raise CheckpointDamagedError(problems=[Problem(field=path.name, message=str(error))]) from error
         return parts
 
-    def _rows_of(self, checkpoint: LoadedCheckpoint, name: str, segment: Segment, stop: int) -> Table:
-        """Return a segment's rows up to ``stop``."""
-        table = read_table(checkpoint.path(segment.reference.name))
-        whole = table.schema.names == self._schemas[name].names
-        rows = stop - segment.start
-        if whole and name in self._changes:
-            bars = table["bar"].to_numpy()
-            whole = _are_changes(bars, segment)
-            rows = int(np.searchsorted(bars, stop))
+    def _check_logs(self, parts: tuple[LogRows, ...]) -> None:
+        if [part.log for part in parts] != list(self.schemas):
+            raise SegmentFileError(f"it holds {', '.join(part.log for part in parts) or 'no log'}")
+        for part in parts:
+            self._check_rows(part)
+
+    def _check_rows(self, part: LogRows) -> None:
+        whole = part.table.schema.equals(self.schemas[part.log])
+        if whole and part.log in self._changes:
+            whole = _are_changes(part.table["bar"].to_numpy(), part)
         elif whole:
-            whole = table.num_rows == segment.stop - segment.start
+            whole = part.table.num_rows == part.stop - part.start
         if not whole:
-            raise _damaged(segment.reference.name, "it does not hold the rows that its name says")
-        return table.slice(0, rows)
+            raise SegmentFileError(f"it does not hold rows {part.start} to {part.stop} of {part.log}")
+
+    def _cut(self, part: LogRows, length: int) -> Table:
+        """Return the rows up to ``length``."""
+        if part.stop <= length:
+            return part.table
+        if part.log in self._changes:
+            return part.table.slice(0, int(np.searchsorted(part.table["bar"].to_numpy(), length)))
+        return part.table.slice(0, max(0, length - part.start))
 
 
 class SegmentedLogs(Segments):
     """The logs of a backtest; the account is saved where it changes."""
 
-    def __init__(self, closes: Floats) -> None:
-        """``closes``: (symbols, bars), or (bars,) of one symbol; with them equity follows from the account."""
+    def __init__(self, closes: Floats, *, borrows: bool = True) -> None:
+        """``closes``: (symbols, bars), or (bars,) of one symbol; with them equity follows from the account.
+
+        ``borrows``: cash may change at any bar; otherwise only fills change it, and nobody has to look elsewhere.
+        """
         self._closes = np.atleast_2d(closes)
+        self._borrows = borrows
+        self._restored_bars = 0
         symbols = len(self._closes)
         schemas = {"account": account_schema(symbols), "fills": FILLS, "trades": TRADES}
         super().__init__(schemas, frozenset({"account"}))
 
     def plan(self, logs: Logs, lengths: Mapping[str, int]) -> SegmentPlan:
-        """Return how to save the logs up to these lengths; copies the rows that must be written."""
-        return self.plan_rows(partial(_columns_of, logs), lengths)
+        """Return how to save the logs up to these lengths; their rows up to there must not change any more."""
+        return self.plan_segment(lambda start, stop: partial(self._rows, logs, start, stop), lengths)
 
     def restore(self, checkpoint: LoadedCheckpoint, lengths: Mapping[str, int]) -> Logs:
         """Read the logs back, cut to these lengths.
@@ -156,72 +213,86 @@ class SegmentedLogs(Segments):
             CheckpointDamagedError: rows are missing.
         """
         parts = self.restore_rows(checkpoint, lengths)
+        # A fork may have borrowed before, at another rate than its own.
+        self._restored_bars = lengths["account"]
         return logs_of_changes(parts, self._closes, lengths["account"])
 
-
-def _columns_of(logs: Logs, name: str, start: int, stop: int) -> Columns:
-    return account_columns(logs, start, stop) if name == "account" else columns_of(logs, name, start, stop)
-
-
-def _are_changes(bars: Integers, segment: Segment) -> bool:
-    """Say whether bars are in order, from the segment's first one on and within it."""
-    if not len(bars):
-        return False
-    return bars[0] == segment.start and bars[-1] < segment.stop and bool((np.diff(bars) > 0).all())
+    def _rows(self, logs: Logs, start: Lengths, stop: Lengths) -> Mapping[str, Columns]:
+        (bar, fill, trade), (bar_stop, fill_stop, trade_stop) = start, stop
+        fills = logs.fills[fill:fill_stop]
+        only_fills = not self._borrows and bar >= self._restored_bars
+        account = account_columns(logs, bar, bar_stop, fills["bar"] if only_fills else None)
+        return {
+            "account": account,
+            "fills": record_columns(fills),
+            "trades": record_columns(logs.trades[trade:trade_stop]),
+        }
 
 
 class _SegmentWriter(FileWriter):
     media_type = MEDIA_TYPE
 
-    def __init__(
-        self, owner: Segments, name: str, start: int, stop: int, columns: Columns, schema: Schema
-    ) -> None:
+    def __init__(self, owner: Segments, start: Lengths, stop: Lengths, rows: AllRows) -> None:
         self._owner = owner
-        self._name = name
         self._start = start
         self._stop = stop
-        self._columns = columns
-        self._schema = schema
+        self._rows = rows
 
-    def write(self, path: Path) -> FileDigest:
-        write_table(self._columns, self._schema, path, quick=True)
-        measured = measure_file(path)
-        reference = ArtifactReference(
-            name=segment_name(self._name, self._start, self._stop),
-            digest=measured.digest,
-            size_bytes=measured.size_bytes,
-            media_type=MEDIA_TYPE,
-        )
-        self._owner.remember(self._name, Segment(self._start, self._stop, reference))
-        return measured
+    def write(self, path: Path) -> FileChecksum:
+        rows = self._rows()
+        self._rows = dict[str, Columns]  # nobody needs them while the host takes its time to store the file
+        parts = [
+            log_rows(name, start, stop, rows.get(name) or _no_rows(schema), schema)
+            for (name, schema), start, stop in zip(
+                self._owner.schemas.items(), self._start, self._stop, strict=True
+            )
+        ]
+        return write_segment(parts, path)
 
-
-def segment_name(name: str, start: int, stop: int) -> str:
-    """Return the artifact name of rows ``start`` to ``stop`` of a log; names sort by their rows."""
-    return f"{name}-{start:012d}-{stop:012d}.parquet"
+    def stored(self, reference: ArtifactReference) -> None:
+        self._owner.remember(Segment(self._start, self._stop, reference))
 
 
-def _segment_of(reference: ArtifactReference) -> Segment | None:
-    match = _NAME.fullmatch(reference.name)
-    return None if match is None else Segment(int(match["start"]), int(match["stop"]), reference)
+def segment_name(start: Lengths, stop: Lengths) -> str:
+    """Return the artifact name of rows ``start`` to ``stop`` of all logs, counted together; names sort by rows."""
+    return f"{PREFIX}{sum(start):012d}-{sum(stop):012d}.arrows"
 
 
-def _chain(segments: Iterable[Segment], length: int | None) -> list[Segment]:
+def _no_rows(schema: Schema) -> Columns:
+    return {name: [] for name in schema.names}
+
+
+def _are_changes(bars: Integers, part: LogRows) -> bool:
+    """Say whether bars are in order, from the segment's first one on and within it."""
+    if not len(bars):
+        return part.start == part.stop
+    return bars[0] == part.start and bars[-1] < part.stop and bool((np.diff(bars) > 0).all())
+
+
+def _chain(segments: Iterable[Segment], lengths: Lengths | None) -> list[Segment]:
     """Return segments without gap or overlap from row 0 on, each the longest that fits."""
-    longest: dict[int, Segment] = {}
+    longest: dict[Lengths, Segment] = {}
     for segment in segments:
-        if length is not None and segment.stop > length:
+        if lengths is not None and any(map(int.__gt__, segment.stop, lengths)):
             continue
         best = longest.get(segment.start)
-        if best is None or segment.stop > best.stop:
+        if segment.rows > (best.rows if best else 0):
             longest[segment.start] = segment
     chain: list[Segment] = []
-    place = 0
+    place = min(longest, default=())
+    if any(place):
+        return []  # the first rows are in no segment
     while place in longest:
         chain.append(longest[place])
-        place = longest[place].stop
+        place = chain[-1].stop
     return chain
 
 
-def _damaged(field: str, message: str) -> CheckpointDamagedError:
-    return CheckpointDamagedError(problems=[Problem(field=field, message=message)])
+def _worth_keeping(chain: list[Segment], rows: int) -> list[Segment]:
+    """Return the segments to refer to; the rows of the others, up to ``rows`` of all logs, are written anew."""
+    if len(chain) < SEGMENTS_MAX:
+        return chain
+    kept = list(chain)
+    while kept and (len(kept) >= SEGMENTS_MAX or kept[-1].rows <= rows - sum(kept[-1].stop)):
+        kept.pop()
+    return kept

@@ -93,19 +93,25 @@ def columns_of(logs: Logs, name: str, start: int, stop: int) -> Columns:
             raise ValueError(f"no log is called {name!r}")
 
 
-def account_columns(logs: Logs, start: int, stop: int) -> Columns:
-    """Return cash and positions at the first of some bars and wherever one of them has other bits than before.
+def account_columns(logs: Logs, start: int, stop: int, changing: Integers | None = None) -> Columns:
+    """Return cash and positions at the first of some bars and wherever one of them may have changed since.
 
-    Between two fills both stand still, so this is a small part of the bars; of shorts that cost, it is all.
+    ``changing``: bars from ``start`` to before ``stop`` that change the account, in order, also repeated; None:
+    each bar is compared with the one before, bit for bit. Between two fills both stand still, so this is a small
+    part of the bars; of shorts that cost, it is all.
     """
     part = slice(start, stop)
     columns = (logs.cash[part], *np.atleast_2d(logs.position)[:, part])
-    changed = np.zeros(stop - start, dtype=np.bool_)
-    changed[0] = True
-    for column in columns:
-        bits = column.view(np.int64)
-        changed[1:] |= bits[1:] != bits[:-1]
-    bars = np.flatnonzero(changed)
+    if changing is None:
+        changed = np.zeros(stop - start, dtype=np.bool_)
+        changed[:1] = True
+        for column in columns:
+            bits = column.view(np.int64)
+            changed[1:] |= bits[1:] != bits[:-1]
+        bars = np.flatnonzero(changed)
+    else:
+        bars = np.concatenate((np.zeros(min(1, stop - start), dtype=np.int64), changing - start))
+        bars = bars[np.diff(bars, prepend=-1) > 0]
     names = account_schema(len(columns) - 1).names
     return dict(zip(names, (bars + start, *(column[bars] for column in columns)), strict=True))
 

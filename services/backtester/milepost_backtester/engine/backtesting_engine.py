@@ -46,7 +46,7 @@ from milepost_backtester.engine.tiers import CompiledRun, PythonRun, TierRun, Wa
 
 ENGINE_VERSION = "3"
 """Raised with every change that can change a result."""
-STATE_SCHEMA_VERSION = "4"
+STATE_SCHEMA_VERSION = "5"
 """Raised with every change of the state's fields, or of the logs beside it."""
 
 STATE_FIELDS = frozenset(
@@ -129,6 +129,11 @@ class BacktestingEngine:
     def closes(self) -> Floats:
         """Closes that the account is marked at: (bars,), of several symbols (symbols, bars)."""
         return self._bars.close
+
+    @property
+    def borrows(self) -> bool:
+        """Whether shorts pay, so that cash may change at any bar; otherwise only fills change it."""
+        return self._book.borrows
 
     @property
     def logs(self) -> Logs:

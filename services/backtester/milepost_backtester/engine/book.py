@@ -119,6 +119,7 @@ class Book:
         "_bars",
         "_other",
         "_rules",
+        "borrows",
         "cash_marks",
         "charges",
         "done",
@@ -140,6 +141,8 @@ class Book:
         self.done = 0
         """How many bars ``now`` has taken in."""
         self._ahead = 0
+        self.borrows = bool(terms.borrow_rate)
+        """Whether shorts pay, so that cash may change at any bar; otherwise only fills change it."""
         self.charges = bool(terms.borrow_rate or terms.maintenance_margin)
         self.fills_for_certain = not self.charges and terms.leverage_max == inf
         """Whether a market order fills whole at the next open, whatever the account: nothing refuses it."""

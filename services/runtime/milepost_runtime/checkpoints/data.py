@@ -48,6 +48,9 @@ class FileWriter:
     def staged(self) -> None:
         """The whole checkpoint is durable in the spool; before that it may still vanish, with this file."""
 
+    def stored(self, reference: ArtifactReference) -> None:
+        """The checkpoint is in the log and this file in the store: later ones may keep it. From another thread."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint:

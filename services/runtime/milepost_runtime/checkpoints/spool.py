@@ -2,7 +2,7 @@
 
 States of a staged checkpoint: absent -> being written (a hidden directory) -> complete (renamed) -> discarded
 (renamed away, then removed). Authority: only the rename makes it exist; before it every file, the index and the
-directory are fsynced, all in one go: the first fsync then carries the names and sizes of all others. Failures: a
+directory are fsynced, all at the same time. Failures: a
 kill at any moment leaves either nothing under the name or the whole checkpoint, plus a hidden directory that
 ``remove_torn`` clears when the next process starts.
 
@@ -28,7 +28,7 @@ from milepost_runtime.checkpoints.data import STATE_FILE, CheckpointData, FileWr
 from milepost_runtime.clock import random_id
 from milepost_runtime.digests import FileDigest, canonical_json, digest_of_bytes, measure_file
 from milepost_runtime.errors import CheckpointDamagedError, CheckpointNotFoundError
-from milepost_runtime.store.durable import fsync_directory, fsync_file, make_directory
+from milepost_runtime.store.durable import fsync_directory, fsync_together, make_directory
 
 INDEX_FILE = "checkpoint.json"
 _TORN = "."
@@ -166,9 +166,7 @@ def _write(torn: Path, data: CheckpointData, reason: CheckpointReason, total_uni
         summary=data.summary,
     )
     (torn / INDEX_FILE).write_bytes(canonical_json(index.model_dump(mode="json")))
-    for file in (*index.files, INDEX_FILE):
-        fsync_file(torn / (file if isinstance(file, str) else file.name))
-    fsync_directory(torn)
+    fsync_together([torn / name for name in (*(file.name for file in index.files), INDEX_FILE)], torn)
 
 
 def _write_files(torn: Path, data: CheckpointData) -> Iterator[_SpooledFile]:

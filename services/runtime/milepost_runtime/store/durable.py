@@ -5,12 +5,15 @@ atomic on POSIX file systems; without the fsync before it the name can appear wi
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from milepost_runtime.clock import random_id
+
+SYNCING_MAX = 8
 
 
 def fsync_directory(directory: Path) -> None:
@@ -31,6 +34,23 @@ def fsync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fsync_together(files: Sequence[Path], directory: Path) -> None:
+    """Make files and the names in their directory durable, all at the same time.
+
+    The disk is told to write everything before anybody waits: one round of waiting instead of one for each file,
+    which on a disk that others use is most of the time, and nearly all of it in the slowest cases.
+    """
+    if not files:
+        fsync_directory(directory)
+        return
+    with ThreadPoolExecutor(min(SYNCING_MAX, len(files)), "sync") as threads:
+        others = [threads.submit(fsync_file, file) for file in files[1:]]
+        others.append(threads.submit(fsync_directory, directory))
+        fsync_file(files[0])
+    for done in others:
+        done.result()
 
 
 def make_directory(directory: Path) -> None:

@@ -263,8 +263,8 @@ class Attempt:
         if stop.at_unit is None:
             self._escalation.arm()
 
-    async def _tell_committed(self, directory: str) -> None:
-        await self._child.send(Committed(directory=directory))
+    async def _tell_committed(self, committed: Committed) -> None:
+        await self._child.send(committed)
 
 
 def _stop_from_options(request: Requested) -> Stop | None:

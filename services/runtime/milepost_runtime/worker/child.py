@@ -188,7 +188,7 @@ class Child:
                 self._save_now.set()
             case Committed():
                 if self._sink is not None:
-                    self._sink.committed(message.directory)
+                    self._sink.committed(message.directory, message.files)
 
     def _stop(self, stop: Stop) -> None:
         self._token.request(StopRequest(reason=stop.reason, at_unit=stop.at_unit, words=stop.words))

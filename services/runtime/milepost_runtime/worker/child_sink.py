@@ -7,13 +7,14 @@ Failures: when the spool cannot be written, the next call from the computing thr
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
 
-from milepost_runtime.checkpoints.data import CheckpointData
+from milepost_runtime.checkpoints.data import CheckpointData, FileWriter
 from milepost_runtime.checkpoints.spool import Spool
 from milepost_runtime.clock import Clock
 from milepost_runtime.worker.messages import Advanced, Staged
@@ -54,6 +55,8 @@ class ChildSink:
         self._pending = 0
         """Handed over, and not taken up by the writer yet."""
         self._uncommitted: set[int | str] = set()
+        self._staged: dict[str, Mapping[str, FileWriter]] = {}
+        """The files of checkpoints that are in the spool and not known to be committed, by directory."""
         self._lock = threading.Condition(threading.Lock())
         self._error: Exception | None = None
         self._ordinal = 0
@@ -98,8 +101,13 @@ class ChildSink:
             return True
         return False
 
-    def committed(self, directory: str) -> None:
-        """The host has put the checkpoint of that directory into the log."""
+    def committed(self, directory: str, files: Iterable[ArtifactReference] = ()) -> None:
+        """The host has put the checkpoint of that directory into the log, and these files of it into the store."""
+        with self._lock:
+            writers = self._staged.pop(directory, {})
+        for reference in files:
+            if reference.name in writers:
+                writers[reference.name].stored(reference)
         with self._lock:
             self._uncommitted.discard(directory)
 
@@ -126,11 +134,12 @@ class ChildSink:
             except Exception as error:  # noqa: BLE001
                 self._error = error
                 continue
-            self._announce(save.ordinal, directory)
+            self._announce(save, directory)
 
-    def _announce(self, ordinal: int, directory: Path) -> None:
+    def _announce(self, save: _Save, directory: Path) -> None:
         with self._lock:
-            self._uncommitted.discard(ordinal)
+            self._staged[str(directory)] = save.data.files
+            self._uncommitted.discard(save.ordinal)
             self._uncommitted.add(str(directory))
         self._send(Staged(directory=str(directory)))
 

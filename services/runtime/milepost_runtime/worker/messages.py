@@ -66,6 +66,8 @@ class Committed(ContractModel):
 
     message: Literal["committed"] = "committed"
     directory: str
+    files: tuple[ArtifactReference, ...] = ()
+    """Its new files, as later checkpoints may refer to them."""
 
 
 class Ready(ContractModel):

@@ -15,7 +15,7 @@ from milepost_contracts.ids import checkpoint_id_of
 from milepost_runtime.checkpoints.service import CheckpointService
 from milepost_runtime.checkpoints.spool import Spool
 from milepost_runtime.clock import Clock
-from milepost_runtime.worker.messages import Advanced
+from milepost_runtime.worker.messages import Advanced, Committed
 from milepost_runtime.worker.patience import patiently
 from milepost_runtime.worker.run_log import RunLog
 
@@ -36,7 +36,7 @@ class Publisher:
         attempt: int,
         progress_seconds: float,
         patience_seconds: float,
-        committed: Callable[[str], Awaitable[None]],
+        committed: Callable[[Committed], Awaitable[None]],
     ) -> None:
         self._run_log = run_log
         self._service = service
@@ -142,4 +142,4 @@ class Publisher:
         )
         self.checkpoint_id, self.checkpoint_unit = checkpoint_id, staged.unit
         await asyncio.to_thread(self._spool.discard, directory)
-        await self._committed(str(directory))
+        await self._committed(Committed(directory=str(directory), files=staged.files))

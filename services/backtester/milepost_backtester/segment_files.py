@@ -1,0 +1,91 @@
+"""One file with the new rows of several logs, made for a checkpoint that somebody waits for.
+
+Arrow IPC streams (https://arrow.apache.org/docs/format/Columnar.html) without compression, one after the other,
+a log each: the columns as they lie in memory, so writing costs what a copy costs. A stream's schema says which log
+it is of and which of its rows it holds. Nothing in it is executed when it is read.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from milepost_runtime.checkpoints.checksums import FileChecksum, RunningChecksum
+
+from milepost_backtester.parquet import Schema, Table, pa
+from milepost_backtester.tables import Columns
+
+BUFFER_BYTES = 1 << 16
+MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+
+
+class SegmentFileError(Exception):
+    """A file is no segment; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRows:
+    """Rows ``start`` to ``stop`` of a log; fewer are in the table of a log that holds changes only."""
+
+    log: str
+    start: int
+    stop: int
+    table: Table
+
+
+def log_rows(log: str, start: int, stop: int, columns: Columns, schema: Schema) -> LogRows:
+    """Return columns of ``schema`` as rows of a log."""
+    arrays = [pa.array(columns[field.name], type=field.type, from_pandas=False) for field in schema]
+    words = {"log": log, "start": str(start), "stop": str(stop)}
+    return LogRows(log, start, stop, pa.Table.from_arrays(arrays, schema=schema.with_metadata(words)))
+
+
+def write_segment(parts: Iterable[LogRows], path: Path) -> FileChecksum:
+    """Write a segment and return the checksum of its bytes, taken on the way."""
+    with path.open("xb", buffering=BUFFER_BYTES) as file:
+        sink = _ChecksummedFile(file)
+        for part in parts:
+            with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), part.table.schema) as stream:
+                stream.write_table(part.table)
+    return sink.checksum.result()
+
+
+def read_segment(path: Path) -> tuple[LogRows, ...]:
+    """Return what a segment holds; the tables refer to the mapped file.
+
+    Raises:
+        SegmentFileError: it is not what ``write_segment`` writes.
+        OSError: it cannot be read.
+    """
+    with pa.memory_map(str(path)) as file:
+        try:
+            return tuple(_streams(file))
+        except (pa.ArrowException, KeyError, ValueError) as error:
+            raise SegmentFileError(f"it is no segment: {error}") from error
+
+
+class _ChecksummedFile:
+    """As much of a file as Arrow asks for; closing it is left to whoever opened it."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.checksum = RunningChecksum()
+
+    def write(self, content: bytes) -> int:
+        """Write bytes and count them in."""
+        self.checksum.update(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        """Nothing to do: closing the file does it."""
+
+
+def _streams(source: Any) -> Iterator[LogRows]:
+    while source.tell() < source.size():
+        with pa.ipc.open_stream(source) as stream:
+            table = stream.read_all()
+        table.validate(full=True)
+        words: Mapping[bytes, bytes] = table.schema.metadata or {}
+        yield LogRows(words[b"log"].decode(), int(words[b"start"]), int(words[b"stop"]), table)
