@@ -72,6 +72,8 @@ class LiveBatch:
         self.versions = {row.operation_id: RowVersion(row) for row in changes.operations}
         self.moves_lists = any(event.name not in QUIET_EVENTS for event in changes.events)
         """Whether lists and counts may have changed, beside the rows themselves."""
+        self.told = frozenset(event.operation_id for event in changes.events)
+        """Operations to which more happened than progress."""
         self._changes = changes
         self._details: dict[str, bytes] = {}
 
@@ -82,6 +84,10 @@ class LiveBatch:
         if operation_id not in self._details:
             self._details[operation_id] = rendered(_detail(self._changes, operation_id))
         return self._details[operation_id]
+
+    def series(self, operation_id: str) -> list[dict[str, Any]]:
+        """Return the metrics of one operation, in columns."""
+        return _series([row for row in self._changes.metrics if row.operation_id == operation_id])
 
 
 class LiveFeed:

@@ -22,6 +22,8 @@ SCRIPTS = (
     "appearance.js",
     "times.js",
     "live.js",
+    "dialogs.js",
+    "curves.js",
 )
 STYLES = ("vendor/uplot-1.6.32.min.css", "dashboard.css")
 _DIRECTORY = files("milepost_orchestrator.entrypoints.dashboard") / "static"

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse
 
+from milepost_orchestrator.entrypoints.dashboard.actions import actions
 from milepost_orchestrator.entrypoints.dashboard.assets import asset_routes, load_assets
 from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX
 from milepost_orchestrator.entrypoints.dashboard.operation_page import operation_page
@@ -10,7 +11,7 @@ from milepost_orchestrator.entrypoints.dashboard.operations_page import operatio
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 
-PAGES = (operations_page, operation_page)
+PAGES = (operations_page, operation_page, actions)
 """Each makes its routes from the ports and the renderer."""
 
 

@@ -29,7 +29,9 @@ def figure(value: object) -> str:
     """Return a number with five significant digits; anything else as it is."""
     if value is None:
         return NONE
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int):
         return whole(value)

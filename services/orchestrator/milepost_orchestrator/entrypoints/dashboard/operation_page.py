@@ -1,27 +1,73 @@
-"""One operation: what it is, how far it is, what happened to it, and what can be done about it."""
+"""One operation: what it is, how far it is, its curves, checkpoints, attempts, results, and what can be done."""
 
-from fastapi import APIRouter, Request, Response
+import json
+from typing import Annotated
+from urllib.parse import urlencode
 
-from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX
+from fastapi import APIRouter, Query, Request, Response
+from markupsafe import Markup
+from milepost_contracts.ids import OperationId
+
+from milepost_orchestrator.application.live_reader import Interest, LiveReader
+from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX, operation_path
+from milepost_orchestrator.entrypoints.dashboard.operation_live import OperationProgress, OperationView
+from milepost_orchestrator.entrypoints.dashboard.operation_parts import live_parts, parts_context
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
+from milepost_orchestrator.entrypoints.dashboard.shared_parts import Part, SharedParts
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
+from milepost_orchestrator.entrypoints.http.streams import SEQUENCE_MAX, LastEventId
 
 
 def operation_page(ports: HttpPorts, renderer: Renderer) -> APIRouter:
-    """Return the routes of the overview of one operation."""
+    """Return the routes of the overview of one operation and of its changes."""
     router = APIRouter(prefix=f"{PREFIX}/operations/{{operation_id}}")
+    progress = OperationProgress(renderer)
+    shared = SharedParts(ports.clock, lambda: ports.projector.position)
 
     @router.get("")
     async def overview(request: Request, operation_id: str) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
+        position = ports.projector.position
         document = await ports.queries.operation(operation_id)
         if document is None:
-            context = {
-                "place": "operations",
-                "title": "There is no such operation",
-                "words": f"Nothing is known of {operation_id}.",
-            }
-            return renderer.page(request, "failure.html", context, status=404)
-        context = {"place": "operations", "view": "overview", "operation": document}
-        return renderer.page(request, "operation.html", context)
+            return no_operation(request, renderer, operation_id)
+        context = parts_context(document, position, may_act=True)
+        parts = renderer.text("operation_parts.html", {**context, "live": False})
+        live_path = f"{operation_path(operation_id)}/live?{urlencode({'after': position})}"
+        shown = {
+            **context,
+            "place": "operations",
+            "view": "overview",
+            "live": False,
+            "live_path": live_path,
+            "parts": Markup(parts),  # noqa: S704 - made by a template, escaped there
+            "spec": json.dumps(document["spec"], indent=2, ensure_ascii=False),
+        }
+        return renderer.page(request, "operation.html", shown)
+
+    @router.get("/live")
+    async def live(  # pyright: ignore[reportUnusedFunction] - a route
+        operation_id: OperationId,
+        after: Annotated[int | None, Query(ge=0, le=SEQUENCE_MAX)] = None,
+        last_event_id: LastEventId = None,
+    ) -> Response:
+        async def make() -> Part:
+            position = ports.projector.position
+            document = await ports.queries.operation(operation_id)
+            return Part(b"" if document is None else live_parts(renderer, document, position, may_act=True))
+
+        view = OperationView(operation_id, operation_path(operation_id), progress, shared, make)
+        begin = after if last_event_id is None else last_event_id
+        reader = LiveReader(ports.live, ports.fleet, Interest(), ports.clock, after=begin, view=view)
+        return ports.streams.respond(reader)
 
     return router
+
+
+def no_operation(request: Request, renderer: Renderer, operation_id: str) -> Response:
+    """Return the page for an operation that is not there."""
+    context = {
+        "place": "operations",
+        "title": "There is no such operation",
+        "words": f"Nothing is known of {operation_id}.",
+    }
+    return renderer.page(request, "failure.html", context, status=404)

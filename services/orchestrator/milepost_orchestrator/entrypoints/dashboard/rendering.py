@@ -49,12 +49,16 @@ class Renderer:
         self, request: Request, template: str, context: Mapping[str, Any], *, status: int = 200
     ) -> HTMLResponse:
         """Return a whole page; ``place`` of the context says where one is."""
-        text = self._environment.get_template(template).render(theme=theme_of(request), **context)
+        text = self.text(template, {**context, "theme": theme_of(request)})
         return HTMLResponse(text, status_code=status)
 
     def part(self, template: str, context: Mapping[str, Any]) -> bytes:
         """Return a part of a page that replaces the one with the same id; it is the same for everyone."""
-        return self._environment.get_template(template).render(live=True, **context).encode()
+        return self.text(template, {**context, "live": True}).encode()
+
+    def text(self, template: str, context: Mapping[str, Any]) -> str:
+        """Return what a template makes, by itself."""
+        return self._environment.get_template(template).render(**context)
 
     def element(self, macro: str, *arguments: object, **options: object) -> str:
         """Return what a macro of ``elements.html`` makes, as it is on the pages."""

@@ -19,7 +19,8 @@
   const isTyping = (element) => element.matches("input, textarea, select, [contenteditable]");
 
   const copy = async (button) => {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    const from = button.dataset.copyFrom;
+    await navigator.clipboard.writeText(from ? document.getElementById(from).textContent : button.dataset.copy);
     button.dataset.done = "true";
     announce("Copied");
     setTimeout(() => delete button.dataset.done, 1500);
@@ -39,7 +40,7 @@
   });
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-copy]");
+    const button = event.target.closest("[data-copy], [data-copy-from]");
     if (button) copy(button);
   });
 

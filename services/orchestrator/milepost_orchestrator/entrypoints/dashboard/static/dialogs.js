@@ -1,0 +1,29 @@
+// Dialogs: those of the page are opened by buttons, the one that asks "are you sure" by htmx before it sends.
+(() => {
+  "use strict";
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-opens]");
+    if (opener) document.getElementById(opener.dataset.opens).showModal();
+    const closer = event.target.closest("[data-closes]");
+    if (closer) closer.closest("dialog").close();
+  });
+
+  document.addEventListener("htmx:confirm", (event) => {
+    if (!event.detail.question) return;
+    event.preventDefault();
+    const dialog = document.getElementById("confirm");
+    document.getElementById("confirm-question").textContent = event.detail.question;
+    dialog.returnValue = "no";
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue === "yes") event.detail.issueRequest(true);
+    }, { once: true });
+    dialog.showModal();
+    dialog.querySelector("[value=yes]").focus();
+  });
+
+  // A dialog that has sent its form is done; what came of it is in the page's notice.
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const dialog = event.target.closest("dialog");
+    if (dialog) dialog.close();
+  });
+})();
