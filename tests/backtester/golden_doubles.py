@@ -73,6 +73,11 @@ class FillRule:
         return PortfolioBars.of(self.symbols, self.parts) if self.symbols else self.parts[0]
 
     @property
+    def warm_up_bars(self) -> int:
+        """At how many bars no orders are accepted."""
+        return self.content.get("warm_up_bars", 0)
+
+    @property
     def wants_levels(self) -> bool:
         """Whether a compiled rule can say it: targets alone, one for each symbol and bar."""
         places = [(each["bar"], each.get("symbol")) for each in self.orders]
@@ -184,6 +189,8 @@ class PlannedReference(Reference):
     def __init__(self, rule: FillRule) -> None:
         plan: dict[int, list[Any]] = {}
         for each in rule.orders:
+            if each["bar"] < rule.warm_up_bars:
+                continue
             plan.setdefault(each["bar"], []).append(each)
         super().__init__(rule.parts, plan, rule.terms, rule.content["cash"])
         self._rule = rule

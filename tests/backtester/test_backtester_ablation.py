@@ -349,6 +349,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_desk": "the broker's",
         "_bar": "filled anew for each bar",
         "_bar_index": "state: bar_index",
+        "warm_up_bars": "fingerprint",
         "_torn": "a torn engine gives no state",
     },
     PythonRun: {
@@ -399,6 +400,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
     Book: {
         "_bars": "input",
         "_rules": "fingerprint",
+        "orders_from": "fingerprint",
         "charges": "follows from the rules",
         "fills_for_certain": "follows from the rules",
         "scheduled": "empty between two calls of advance: in line",

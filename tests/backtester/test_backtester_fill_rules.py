@@ -33,7 +33,12 @@ WAYS = {"python": Planned, "wake": Planned, "on_bar": PlannedActing, "signals": 
 def engine_in(way: str, rule: FillRule) -> BacktestingEngine:
     tier: Any = way if way in ("python", "wake") else "compiled"
     return BacktestingEngine(
-        rule.bars, WAYS[way](rule), initial_cash=rule.content["cash"], terms=rule.terms, tier=tier
+        rule.bars,
+        WAYS[way](rule),
+        initial_cash=rule.content["cash"],
+        terms=rule.terms,
+        tier=tier,
+        warm_up_bars=rule.warm_up_bars,
     )
 
 

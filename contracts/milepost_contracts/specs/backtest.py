@@ -82,6 +82,9 @@ class BacktestSpec(ContractModel):
     commission_rate: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.001
     """Share of the traded value, paid on each fill; 0.001 is 0.1 %."""
     terms: TermsSpec = TermsSpec()
+    warm_up_bars: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    """At so many first bars the strategy sees what there is to see, and its orders are not accepted. Equity,
+    figures and report begin after them."""
     tier: Literal["auto", "compiled", "wake", "python"] = "auto"
     """How the strategy is called; the result is the same. ``auto``: the fastest way that it offers."""
 

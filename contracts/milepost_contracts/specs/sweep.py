@@ -149,6 +149,15 @@ class SweepSpec(BacktestSpec):
             raise ValueError("a sweep takes one dataset: give an object rather than a list")  # noqa: TRY004 - pydantic's
         return data
 
+    @field_validator("warm_up_bars")
+    @classmethod
+    def _begins_at_once(cls, bars: int) -> int:
+        if bars:
+            raise ValueError(
+                "a sweep takes none: every combination trades as soon as its own windows are full"
+            )
+        return bars
+
     @field_validator("grid")
     @classmethod
     def _can_be_counted(cls, grid: dict[str, GridAxis]) -> dict[str, GridAxis]:

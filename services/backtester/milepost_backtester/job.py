@@ -126,6 +126,10 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
     strategy_class = find_strategy(spec.strategy.name)
     parameters = check_parameters(strategy_class, spec.strategy.parameters)
     bars = load_symbols(spec, context.inputs, strategy_class)
+    if spec.warm_up_bars >= len(bars):
+        raise ValueError(
+            f"spec.warm_up_bars: {spec.warm_up_bars} of {len(bars)} bars leave none to trade: give fewer"
+        )
     symbols = names_of(spec)
     strategy = strategy_for(bars, symbols, strategy_class, parameters, context.inputs)
     engine = BacktestingEngine(
@@ -134,6 +138,7 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
         initial_cash=spec.initial_cash,
         terms=terms_of(spec),
         tier=spec.tier,
+        warm_up_bars=spec.warm_up_bars,
     )
     fingerprint = fingerprint_of(spec, strategy_class, parameters, tier=engine.tier)
     for part in strategy.strategies.values() if isinstance(strategy, EachSymbol) else (strategy,):
@@ -176,6 +181,8 @@ def fingerprint_of(
         "initial_cash": repr(spec.initial_cash),
         **{name: repr(value) for name, value in asdict(terms_of(spec)).items()},
         "tier": tier,
+        # Only where there is one: checkpoints of before know none.
+        **({"warm_up_bars": str(spec.warm_up_bars)} if spec.warm_up_bars else {}),
         **environment_entries({name: version(name) for name in FILE_WRITERS}),
     }
 

@@ -8,7 +8,7 @@ from milepost_contracts.model import JsonObject
 from milepost_runtime.digests import canonical_json
 
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine, EquityCurve
-from milepost_backtester.engine.bars import Bars, Floats
+from milepost_backtester.engine.bars import Bars, Floats, Integers
 from milepost_backtester.engine.layouts import Table
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.records import Logs
@@ -50,9 +50,12 @@ class Run:
 
 def write_results(engine: BacktestingEngine, run: Run, directory: Path) -> Statistics:
     """Write the result files of what the engine has done so far and return the figures."""
-    curve, logs = engine.curve, engine.logs
-    _write_logs(curve, logs, run.symbols, directory)
-    closes = run.bars.close[..., : len(curve.timestamp)]
+    first, whole, logs = engine.warm_up_bars, engine.curve, engine.logs
+    curve = EquityCurve(
+        whole.timestamp[first:], whole.equity[first:], whole.cash[first:], whole.position[..., first:]
+    )
+    _write_logs(curve, logs, run.symbols, whole.timestamp, directory)
+    closes = run.bars.close[..., first : len(whole.timestamp)]
     statistics = compute_statistics(
         curve,
         logs.fills,
@@ -68,7 +71,7 @@ def write_results(engine: BacktestingEngine, run: Run, directory: Path) -> Stati
         figures["symbols"] = {name: asdict(part) for name, part in symbols.items()}
     (directory / "statistics.json").write_bytes(canonical_json(figures))
     instruments = tuple(
-        _instrument(name, place, close, logs)
+        _instrument(name, place, close, logs, first)
         for place, (name, close) in enumerate(zip(run.symbols, np.atleast_2d(closes), strict=True))
     )
     content = ReportContent(
@@ -78,8 +81,10 @@ def write_results(engine: BacktestingEngine, run: Run, directory: Path) -> Stati
     return statistics
 
 
-def _write_logs(curve: EquityCurve, logs: Logs, symbols: tuple[str, ...], directory: Path) -> None:
-    timestamp = curve.timestamp
+def _write_logs(
+    curve: EquityCurve, logs: Logs, symbols: tuple[str, ...], timestamp: Integers, directory: Path
+) -> None:
+    """Bars of fills and trades are counted from the first of the data, warm-up included."""
     write_table(
         {
             **record_columns(logs.trades),
@@ -100,7 +105,7 @@ def _write_logs(curve: EquityCurve, logs: Logs, symbols: tuple[str, ...], direct
         directory / "fills.parquet",
     )
     schema = equity_result(symbols)
-    columns = (timestamp, curve.equity, curve.cash, *np.atleast_2d(curve.position))
+    columns = (curve.timestamp, curve.equity, curve.cash, *np.atleast_2d(curve.position))
     write_table(dict(zip(schema.names, columns, strict=True)), schema, directory / "equity.parquet")
 
 
@@ -113,16 +118,16 @@ def _symbol_figures(
     return symbol_statistics(symbols, curve.position, logs.fills, logs.trades, closes)
 
 
-def _instrument(name: str, place: int, close: Floats, logs: Logs) -> Instrument:
+def _instrument(name: str, place: int, close: Floats, logs: Logs, first: int) -> Instrument:
     fills = logs.fills[logs.fills["symbol"] == place]
     trades = logs.trades[logs.trades["symbol"] == place]
-    return Instrument(name, close, _fill_marks(fills), _trade_marks(trades))
+    return Instrument(name, close, _fill_marks(fills, first), _trade_marks(trades, first))
 
 
-def _fill_marks(fills: Table) -> FillMarks:
-    return FillMarks(fills["bar"], fills["quantity"], fills["price"])
+def _fill_marks(fills: Table, first: int) -> FillMarks:
+    return FillMarks(fills["bar"] - first, fills["quantity"], fills["price"])
 
 
-def _trade_marks(trades: Table) -> TradeMarks:
-    names = ("entry_bar", "exit_bar", "entry_price", "exit_price", "pnl")
-    return TradeMarks(*(trades[name] for name in names))
+def _trade_marks(trades: Table, first: int) -> TradeMarks:
+    bars = (trades["entry_bar"] - first, trades["exit_bar"] - first)
+    return TradeMarks(*bars, *(trades[name] for name in ("entry_price", "exit_price", "pnl")))

@@ -77,18 +77,26 @@ class BacktestingEngine:
         commission_rate: float = 0.0,
         terms: Terms | None = None,
         tier: Tier | Literal["auto"] = "auto",
+        warm_up_bars: int = 0,
     ) -> None:
         """``terms`` says more about costs and borrowing than ``commission_rate``, which stands alone.
 
         ``PortfolioBars`` need a ``PortfolioStrategy``; ``EachSymbol`` makes one of strategies of a single symbol.
-        ``tier``: how the strategy is called; ``auto`` is the fastest way that it offers.
+        ``tier``: how the strategy is called; ``auto`` is the fastest way that it offers. ``warm_up_bars``: at so
+        many bars the strategy sees what there is to see, and its orders are not accepted.
         """
         if not (isfinite(initial_cash) and initial_cash > 0):
             raise ValueError(f"initial_cash must be a positive number, not {initial_cash!r}")
         if terms is not None and commission_rate:
             raise ValueError("commission_rate must be in the terms when there are some")
+        if not 0 <= warm_up_bars < len(bars):
+            raise ValueError(f"warm_up_bars must leave a bar to trade: {warm_up_bars} of {len(bars)}")
         self._bars = bars
-        self._book = Book(bars, terms or Terms(commission_rate=commission_rate), initial_cash)
+        self.warm_up_bars = warm_up_bars
+        """At how many bars no orders are accepted; they are in the curve, and not in what is made of it."""
+        self._book = Book(
+            bars, terms or Terms(commission_rate=commission_rate), initial_cash, orders_from=warm_up_bars
+        )
         self._bar = Bar()
         self._bar.index = -1
         self._broker: Broker | PortfolioBroker

@@ -127,17 +127,22 @@ class Book:
         "fills",
         "fills_for_certain",
         "now",
+        "orders_from",
         "position_marks",
         "scheduled",
         "trades",
     )
 
-    def __init__(self, bars: Bars | PortfolioBars, terms: Terms, initial_cash: float) -> None:
+    def __init__(
+        self, bars: Bars | PortfolioBars, terms: Terms, initial_cash: float, *, orders_from: int = 0
+    ) -> None:
         self._bars: BarArrays = BarArrays(
             bars.timestamp, _table(bars.open), _table(bars.high), _table(bars.low), _table(bars.close)
         )
         symbols = len(self._bars.open)
-        self._rules = terms.as_record()
+        self._rules = terms.as_record(orders_from=orders_from)
+        self.orders_from = orders_from
+        """The first bar at which orders are accepted."""
         self.done = 0
         """How many bars ``now`` has taken in."""
         self._ahead = 0

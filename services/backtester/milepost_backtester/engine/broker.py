@@ -95,12 +95,14 @@ class Broker:
         """Buy ``quantity`` units, or sell when it is negative; at the next open unless there are conditions.
 
         ``instead_of``: the id of a waiting order; whichever of the two fills first drops the other. Returns the
-        order's id; its exits have the ids after it.
+        order's id; its exits have the ids after it. While the run warms up nothing is ordered, and the id is 0.
 
         Raises:
             OrderError: the order is impossible, or too many orders wait.
         """
         order_id, bar = self.next_order_id, self._bar.index
+        if bar < self._book.orders_from:
+            return 0
         if len(self.decided) + self._resting >= ORDERS_WAITING_MAX:
             raise OrderError(f"{ORDERS_WAITING_MAX} orders wait already at bar {bar}")
         if conditions is None and not instead_of and quantity != 0 and isfinite(quantity):

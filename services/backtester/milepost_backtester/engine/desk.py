@@ -27,6 +27,8 @@ from milepost_backtester.engine.margin import submit_market
 ORDERS_AT_A_BAR_MAX = 64
 """Rows that one ``on_bar`` may add; a bracket takes up to three."""
 ORDERS_WAITING_MAX = 10_000
+NO_ORDERS = -1
+"""Stands for ``orders_max`` while the run warms up."""
 IMPOSSIBLE, TOO_MANY, NOT_WAITING, TOO_MANY_AT_ONCE = 1, 2, 3, 4
 """Kinds of faults."""
 FAULT_PLACES = 10
@@ -43,7 +45,7 @@ class Desk(NamedTuple):
     volume: Any
     account: Account
     orders_max: int
-    """Rows of the table of orders that this bar may fill."""
+    """Rows of the table of orders that this bar may fill; ``NO_ORDERS`` where none are accepted."""
     fault: Floats
 
 
@@ -114,8 +116,11 @@ def order(
 ) -> int:
     """Buy ``quantity`` units, or sell when it is negative, under the conditions of ``orders.Conditions``.
 
-    Not a number: not given. Returns the order's id (its exits have the ids after it), 0 for an impossible one.
+    Not a number: not given. Returns the order's id (its exits have the ids after it), 0 for an impossible one and
+    while the run warms up.
     """
+    if desk.orders_max == NO_ORDERS:
+        return 0
     kind = MARKET
     if trail == trail or trail_rate == trail_rate:
         kind = TRAILING

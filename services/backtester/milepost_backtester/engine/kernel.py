@@ -17,7 +17,7 @@ import numpy as np
 from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.compiled import compiled
 from milepost_backtester.engine.decisions import pursue
-from milepost_backtester.engine.desk import ORDERS_AT_A_BAR_MAX, Desk
+from milepost_backtester.engine.desk import NO_ORDERS, ORDERS_AT_A_BAR_MAX, Desk
 from milepost_backtester.engine.layouts import (
     AT_EVENT,
     CASH,
@@ -111,6 +111,7 @@ def run(
     account = Account(money, counts, position, orders, lots, fills, trades)
     symbols = len(position)
     decides = wanted.shape[1] > 0
+    orders_from = rules[0].orders_from
     borrows = rules[0].borrow_rate > 0
     calls = rules[0].maintenance_margin > 0
     room = 2 * symbols
@@ -141,13 +142,14 @@ def run(
         cash_marks[bar] = money[CASH]
         if calls and counts[LOTS] > 0:
             changed = call_margin(account, bar, equity, bars, rules) or changed
-        if decides:
+        if decides and bar >= orders_from:
             for symbol in range(symbols):
                 wish = wanted[symbol, bar - wanted_start]
                 if not np.isnan(wish) and (counts[ORDERS] > 0 or wish != position[symbol]):
                     pursue(account, bar, symbol, wish)
         if on_bar is not None:
-            desk = Desk(bar, bars, volume, account, counts[ORDERS] + ORDERS_AT_A_BAR_MAX, fault)
+            orders_max = counts[ORDERS] + ORDERS_AT_A_BAR_MAX if bar >= orders_from else NO_ORDERS
+            desk = Desk(bar, bars, volume, account, orders_max, fault)
             on_bar(desk, parameters, memory)
             if fault[0] != 0:
                 return bar, FAULT

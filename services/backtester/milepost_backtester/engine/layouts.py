@@ -136,9 +136,10 @@ RULES = np.dtype(
         ("leverage_max", np.float64),
         ("maintenance_margin", np.float64),
         ("borrow_rate", np.float64),
+        ("orders_from", np.int64),
     ]
 )
-"""One record: what trading costs and how much may be borrowed."""
+"""One record: what trading costs, how much may be borrowed, and the first bar at which orders are accepted."""
 
 
 class BarArrays(NamedTuple):

@@ -58,7 +58,7 @@ class Terms:
         if problems:
             raise ValueError("; ".join(problems))
 
-    def as_record(self) -> Table:
-        """Return what the rules read: one record."""
-        values = asdict(self)
+    def as_record(self, *, orders_from: int = 0) -> Table:
+        """Return what the rules read: one record. ``orders_from``: the first bar at which orders are accepted."""
+        values = {**asdict(self), "orders_from": orders_from}
         return np.array([tuple(values[name] for name in RULES.names or ())], dtype=RULES)
