@@ -34,6 +34,7 @@ PARTS = {
     "backtester": "tests.benchmarks.bench_backtester",
     "backtest_stops": "tests.benchmarks.bench_backtest_stops",
     "backtest_peers": "tests.benchmarks.bench_backtest_peers",
+    "sweep": "tests.benchmarks.bench_sweep",
     "trainer_speed": "tests.benchmarks.bench_trainer_speed",
 }
 
