@@ -1,7 +1,7 @@
 """A sweep of 100 combinations over 100 000 bars, beside vectorbt's, in the same run.
 
-Each sweeps in processes of its own, in turns. vectorbt lives in the environment that ``make compare`` makes; without it only
-Milepost is measured. Run it alone: ``python -m tests.benchmarks.bench_sweep``.
+Each sweeps in processes of its own, in turns. vectorbt lives in the environment that ``make compare`` makes;
+without it only Milepost is measured. Run it alone: ``python -m tests.benchmarks.bench_sweep``.
 """
 
 from collections.abc import Callable

@@ -29,9 +29,9 @@ def serve_sweep(run: Callable[[Any], Callable[[], Swept]], prepare: Callable[[in
     """Run a sweep over as many bars as the command line says and print one JSON document.
 
     ``seconds``: the best of up to three runs; ``first_seconds``: the first one of the process;
-    ``processor_seconds``: of all threads, likewise the best: what a loaded machine disturbs least. ``run`` computes every
-    figure of ``Swept`` and returns what gathers them, which is not measured. ``ready_bytes``: the highest memory
-    before the first run, with everything imported and the bars made.
+    ``processor_seconds``: of all threads, likewise the best: what a loaded machine disturbs least. ``run``
+    computes every figure of ``Swept`` and returns what gathers them, which is not measured. ``ready_bytes``: the
+    highest memory before the first run, with everything imported and the bars made.
     """
     data = prepare(int(sys.argv[1]))
     ready_bytes = _peak_bytes()

@@ -1,7 +1,8 @@
 """vectorbt: all combinations as columns of one portfolio, which is how it sweeps.
 
-Its averages are running sums, whose rounding decides where two averages are nearly equal, as they often are with prices in
-cents. With ``exact`` after the bars the same rule decides on exact sums instead, so that everything else can be compared.
+Its averages are running sums, whose rounding decides where two averages are nearly equal, as they often are with
+prices in cents. With ``exact`` after the bars the same rule decides on exact sums instead, so that everything else
+can be compared.
 """
 
 import sys
