@@ -9,6 +9,7 @@ from milepost_contracts.ids import CheckpointId, KindName, OperationId, Token
 from milepost_contracts.model import ContractModel, JsonObject
 
 CANCEL_DEADLINE_SECONDS_MAX = 7 * 24 * 3600.0
+CONCURRENCY_MAX = 10_000
 
 
 class RunOptions(ContractModel):
@@ -151,6 +152,37 @@ class DeleteCheckpoint(ContractModel):
     dry_run: bool = False
 
 
+class HoldDispatch(ContractModel):
+    """Give workers nothing new, of one kind or at all, until it is released; what runs goes on."""
+
+    TYPE: ClassVar[str] = "milepost.command.hold.v1"
+    kind: KindName | None = None
+    """All kinds when absent."""
+    reason: str | None = Field(default=None, max_length=500)
+    """Shown with everything that waits for it."""
+    dry_run: bool = False
+
+
+class ReleaseDispatch(ContractModel):
+    """End a hold: of one kind, or the one of all kinds. Kinds that are held by themselves stay so."""
+
+    TYPE: ClassVar[str] = "milepost.command.release.v1"
+    kind: KindName | None = None
+    reason: str | None = Field(default=None, max_length=500)
+    dry_run: bool = False
+
+
+class LimitKind(ContractModel):
+    """Let at most so many operations of a kind be at workers at the same time; what runs goes on."""
+
+    TYPE: ClassVar[str] = "milepost.command.limit.v1"
+    kind: KindName
+    limit: int | None = Field(default=None, ge=1, le=CONCURRENCY_MAX)
+    """As many as there are slots when absent. To have none at all, hold the kind."""
+    reason: str | None = Field(default=None, max_length=500)
+    dry_run: bool = False
+
+
 Command: TypeAlias = (
     StartOperation
     | CancelOperation
@@ -161,6 +193,9 @@ Command: TypeAlias = (
     | PinCheckpoint
     | UnpinCheckpoint
     | DeleteCheckpoint
+    | HoldDispatch
+    | ReleaseDispatch
+    | LimitKind
 )
 
 COMMANDS: dict[str, type[Command]] = {
@@ -173,6 +208,9 @@ COMMANDS: dict[str, type[Command]] = {
     "pin-checkpoint": PinCheckpoint,
     "unpin-checkpoint": UnpinCheckpoint,
     "delete-checkpoint": DeleteCheckpoint,
+    "hold": HoldDispatch,
+    "release": ReleaseDispatch,
+    "limit": LimitKind,
 }
 """Command classes by their name on the bus."""
 

@@ -19,7 +19,10 @@ from milepost_contracts.commands import (
     Command,
     DeleteCheckpoint,
     ForkOperation,
+    HoldDispatch,
+    LimitKind,
     PinCheckpoint,
+    ReleaseDispatch,
     ResumeOperation,
     RetryOperation,
     RunOptions,
@@ -168,6 +171,9 @@ COMMAND_EXAMPLES: Mapping[str, Envelope] = {
         DeleteCheckpoint(operation_id=_OPERATION, checkpoint_id=_CHECKPOINT, reason="too many"),
         "cmd-delete-1",
     ),
+    "hold": _command(HoldDispatch(kind="training", reason="the machine moves"), "cmd-hold-1"),
+    "release": _command(ReleaseDispatch(kind="training"), "cmd-release-1"),
+    "limit": _command(LimitKind(kind="training", limit=2, reason="one GPU is broken"), "cmd-limit-1"),
 }
 """Envelopes by the command's name on the bus."""
 

@@ -28,6 +28,9 @@ class RejectionCode(StrEnum):
     NOTHING_CHANGED = "nothing-changed"
     ARTIFACTS_MISSING = "artifacts-missing"
     COMMAND_ID_REUSED = "command-id-reused"
+    ALREADY_HELD = "already-held"
+    NOT_HELD = "not-held"
+    LIMIT_UNCHANGED = "limit-unchanged"
     UNAVAILABLE = "unavailable"
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from milepost_contracts.commands import COMMANDS, Command
+from milepost_contracts.dispatch import DISPATCH
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.errors import ContractError
 from milepost_contracts.events import Event
@@ -58,7 +59,7 @@ def envelop_command(
     traceparent: str | None = None,
 ) -> Envelope:
     """Put a command into its envelope; ``command_id`` is its idempotency key."""
-    subject = getattr(command, "operation_id", None) or getattr(command, "kind", "")
+    subject = getattr(command, "operation_id", None) or getattr(command, "kind", None) or DISPATCH
     return Envelope(
         id=command_id,
         source=source,

@@ -18,6 +18,7 @@ from pydantic_core import core_schema
 from milepost_contracts.checkpoints import Manifest
 from milepost_contracts.commands import COMMANDS
 from milepost_contracts.datasets import Dataset
+from milepost_contracts.dispatch import DISPATCH_EVENTS, DispatchEnvelope
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.events import EVENTS
 from milepost_contracts.fleet import WorkerHeartbeat
@@ -53,7 +54,11 @@ def schemas() -> dict[str, dict[str, Any]]:
     models: dict[str, _Model] = {
         **{f"command.{name}.v1": TypeAdapter(model) for name, model in COMMANDS.items()},
         **{f"event.{event.NAME}.v{event.VERSION}": TypeAdapter(event) for event in EVENTS.values()},
+        **{
+            f"{name.removeprefix('milepost.')}": TypeAdapter(event) for name, event in DISPATCH_EVENTS.items()
+        },
         "dataset.v1": TypeAdapter(Dataset),
+        "dispatch-envelope.v1": TypeAdapter(DispatchEnvelope),
         "envelope.v1": TypeAdapter(Envelope),
         "heartbeat.v1": TypeAdapter(WorkerHeartbeat),
         "kind.v1": TypeAdapter(KindDescription),

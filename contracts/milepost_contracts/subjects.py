@@ -71,6 +71,10 @@ class Subjects:
         """Core message to the owning worker: look at your control events now."""
         return f"{self.prefix}.signal.{_token(operation_id)}"
 
+    def dispatch_record(self, subject: str = "*") -> str:
+        """Facts about dispatch, or about one schedule; filter for all of them."""
+        return f"{self.prefix}.dispatch.record.{subject if subject == '*' else _token(subject)}"
+
     def parse_event(self, subject: str) -> EventSubject:
         """Return the parts of an event subject.
 

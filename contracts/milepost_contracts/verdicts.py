@@ -16,7 +16,7 @@ class Accepted(ContractModel):
     verdict: Literal["accepted"] = "accepted"
     command_id: str
     operation_id: OperationId
-    """The operation started, cancelled, or created by the resume."""
+    """The operation started, cancelled, or created by the resume; ``dispatch`` for commands about dispatch."""
     parent_id: OperationId | None = None
     checkpoint_id: CheckpointId | None = None
     unit: int | None = None

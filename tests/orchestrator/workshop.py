@@ -1,5 +1,6 @@
 """An orchestrator's application over doubles: no server, no loop of its own."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from milepost_contracts.commands import (
     StartOperation,
 )
 from milepost_contracts.datasets import Dataset
+from milepost_contracts.dispatch import DispatchPolicy
 from milepost_contracts.events import Event
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.messages import envelop_event
 from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.answers import Answer, Sender
 from milepost_orchestrator.application.commands import CommandHandler
+from milepost_orchestrator.application.dispatching import Dispatching
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
@@ -35,6 +38,7 @@ from milepost_runtime.store.directory import DirectoryArtifactStore
 from milepost_runtime.testing.clock import ManualClock
 from milepost_runtime.testing.event_log import MemoryEventLog
 from milepost_runtime.testing.fleet import MemoryKindCatalogue
+from milepost_runtime.testing.record_log import MemoryRecordLog
 from milepost_runtime.testing.signals import MemorySignals
 from milepost_runtime.testing.work_queue import MemoryWorkQueue
 from milepost_runtime.work_queue import WorkKey
@@ -92,6 +96,18 @@ class MemoryOperationIds:
         return sorted(each for each in ids if each.startswith(beginning))[:limit]
 
 
+@dataclass
+class MemoryWorkGate:
+    """Implements ``WorkGate``; keeps what was applied."""
+
+    policy: DispatchPolicy | None = None
+    applied: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def apply(self, policy: DispatchPolicy) -> None:
+        self.policy = policy
+        self.applied.set()
+
+
 class Workshop:
     """Everything composed, with its doubles at hand."""
 
@@ -111,7 +127,12 @@ class Workshop:
         )
         models = TrainedModels(self.operations, MemoryOperationIds(self.event_log), self.store)
         self.specs = SpecResolver(self.kinds, self.datasets, ModelPinning(models))
-        self.handler = CommandHandler(self.operations, self.appender, self.effects, self.specs, self.store)
+        self.records = MemoryRecordLog()
+        self.gate = MemoryWorkGate()
+        self.dispatching = Dispatching(self.records, self.gate, self.clock, "/orchestrator/o-1")
+        self.handler = CommandHandler(
+            self.operations, self.appender, self.effects, self.specs, self.store, self.dispatching
+        )
         self.reactor = Reactor(self.effects)
         self.registrar = Registrar(
             self.operations, self.appender, CheckpointService(self.store, Spool(directory / "spool"))

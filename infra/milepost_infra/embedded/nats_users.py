@@ -85,6 +85,7 @@ def _worker(prefix: str) -> Permissions:
             f"$KV.{prefix}_kinds.>",
             f"$JS.API.CONSUMER.CREATE.{work}.*.{prefix}.work.>",
             f"$JS.API.CONSUMER.MSG.NEXT.{work}.*",
+            f"$JS.API.CONSUMER.PAUSE.{work}.*",
             f"$JS.ACK.{work}.>",
             *_READ_API,
             *_look_at_streams(prefix),
@@ -112,7 +113,7 @@ def _client(prefix: str) -> Permissions:
 
 def _look_at_streams(prefix: str) -> tuple[str, ...]:
     """Return the JetStream API subjects that tell how the streams look; services verify them at their start."""
-    names = ("EVENTS", "COMMANDS", "VERDICTS", "WORK")
+    names = ("EVENTS", "COMMANDS", "VERDICTS", "WORK", "DISPATCH")
     return (
         *(f"$JS.API.STREAM.INFO.{prefix}_{name}" for name in names),
         f"$JS.API.STREAM.MSG.GET.{prefix}_WORK",

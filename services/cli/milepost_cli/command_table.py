@@ -43,6 +43,12 @@ COMMANDS: tuple[CommandEntry, ...] = (
     ),
     CommandEntry("fork", "fork", OPERATIONS, "Go on from a checkpoint with changed settings."),
     CommandEntry("retry", "retry", OPERATIONS, "Do a failed operation again, from where it began itself."),
+    CommandEntry(
+        "dispatch",
+        "dispatch",
+        OPERATIONS,
+        "Hold work back, release it, limit how much of a kind runs at a time.",
+    ),
     CommandEntry("wait", "wait", OPERATIONS, "Wait until an operation has ended."),
     CommandEntry("results", "results", OPERATIONS, "Fetch the result files of a completed operation."),
     CommandEntry("ps", "ps", LOOKING, "List operations."),

@@ -11,8 +11,10 @@ from typing import Self
 from milepost_runtime.bus.connection import BusConnection, connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.bus.fleet import NatsFleet, NatsKindCatalogue
+from milepost_runtime.bus.record_log import JetStreamRecordLog
 from milepost_runtime.bus.signals import NatsSignals
 from milepost_runtime.bus.topology import ensure_topology
+from milepost_runtime.bus.work_gate import JetStreamWorkGate
 from milepost_runtime.bus.work_queue import JetStreamWorkQueue
 from milepost_runtime.checkpoints.service import CheckpointService
 from milepost_runtime.checkpoints.spool import Spool
@@ -35,6 +37,7 @@ from milepost_orchestrator.adapters.verdicts import VerdictPublisher
 from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.curves import Curves
+from milepost_orchestrator.application.dispatching import Dispatching
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.entrance import CommandEntrance
 from milepost_orchestrator.application.fleet_view import FleetView
@@ -101,6 +104,7 @@ class Orchestrator:
     effects: Effects
     alarms: Alarms
     """When the deadlines of cancels are over."""
+    dispatching: Dispatching
     reactor: DurableConsumer
     registrar: DurableConsumer
     projector: Projector
@@ -149,13 +153,19 @@ def _compose(
     operations = Operations(event_log)
     appender = Appender(event_log, SystemClock(), f"/orchestrator/{settings.orchestrator_id}")
     alarms = Alarms(SystemClock())
+    dispatching = Dispatching(
+        JetStreamRecordLog(connection, settings.bus),
+        JetStreamWorkGate(connection, settings.bus),
+        SystemClock(),
+        f"/orchestrator/{settings.orchestrator_id}",
+    )
     effects = Effects(operations, appender, work_queue, signals, store, alarms)
     read_model = PostgresReadModel(engine)
     fleet = NatsFleet(connection, settings.bus)
     live = LiveFeed()
     models = ModelPinning(TrainedModels(operations, read_model, store))
     specs = SpecResolver(NatsKindCatalogue(connection, settings.bus), DatasetCatalogue(store), models)
-    handler = CommandHandler(operations, appender, effects, specs, store)
+    handler = CommandHandler(operations, appender, effects, specs, store, dispatching)
     service = CheckpointService(store, Spool(spool_directory), verified_max=VERIFIED_MAX)
     return Orchestrator(
         settings=settings,
@@ -166,6 +176,7 @@ def _compose(
         verdicts=VerdictPublisher(connection, settings.bus),
         effects=effects,
         alarms=alarms,
+        dispatching=dispatching,
         reactor=DurableConsumer(
             connection,
             settings.bus,
@@ -194,7 +205,7 @@ def _compose(
             signals,
             interval_seconds=settings.sweep_seconds,
         ),
-        queries=Queries(read_model, operations, fleet),
+        queries=Queries(read_model, operations, fleet, dispatching),
         history=History(event_log),
         readiness=ReadinessChecks(connection, settings.bus, engine, store),
         curves=Curves(PostgresCurves(engine)),

@@ -10,6 +10,9 @@ import structlog
 from milepost_contracts.commands import (
     Command,
     ForkOperation,
+    HoldDispatch,
+    LimitKind,
+    ReleaseDispatch,
     ResumeOperation,
     RetryOperation,
     StartOperation,
@@ -35,6 +38,7 @@ from milepost_orchestrator.application.answers import (
 )
 from milepost_orchestrator.application.changes import OperationChanges
 from milepost_orchestrator.application.command_writer import CommandWriter
+from milepost_orchestrator.application.dispatching import Dispatching
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.errors import ContendedError
 from milepost_orchestrator.application.lineage import Lineage
@@ -58,7 +62,9 @@ class CommandHandler:
         effects: Effects,
         specs: SpecResolver,
         store: ArtifactStore,
+        dispatching: Dispatching,
     ) -> None:
+        self._dispatching = dispatching
         self._operations = operations
         self._effects = effects
         self._specs = specs
@@ -104,6 +110,8 @@ class CommandHandler:
                         return await self._start(command, sender)
                     case ResumeOperation() | ForkOperation() | RetryOperation():
                         return await self._lineage.handle(command, sender)
+                    case HoldDispatch() | ReleaseDispatch() | LimitKind():
+                        return await self._dispatching.handle(command, sender)
                     case _:
                         return await self._changes.handle(command, sender)
             except SequenceConflictError:

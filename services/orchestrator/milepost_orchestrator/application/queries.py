@@ -9,6 +9,7 @@ from milepost_runtime.errors import BusUnavailableError
 from milepost_runtime.fleet import Fleet
 from milepost_runtime.work_queue import WorkKey
 
+from milepost_orchestrator.application.dispatching import Dispatching
 from milepost_orchestrator.application.documents import (
     Document,
     OperationRows,
@@ -30,7 +31,7 @@ from milepost_orchestrator.application.filters import (
 )
 from milepost_orchestrator.application.lineage_tree import OPERATIONS_MAX, lineage_document
 from milepost_orchestrator.application.operations import Operations
-from milepost_orchestrator.application.waiting import waiting_document
+from milepost_orchestrator.application.waiting import gated_document, waiting_document
 from milepost_orchestrator.domain.operation import TERMINAL_STATUSES, Status
 
 log = structlog.get_logger()
@@ -98,7 +99,10 @@ class ReadModel(Protocol):
 class Queries:
     """Answers questions; documents are JSON-ready."""
 
-    def __init__(self, read_model: ReadModel, operations: Operations, fleet: Fleet) -> None:
+    def __init__(
+        self, read_model: ReadModel, operations: Operations, fleet: Fleet, dispatching: Dispatching
+    ) -> None:
+        self._dispatching = dispatching
         self._read_model = read_model
         self._operations = operations
         self._fleet = fleet
@@ -162,7 +166,11 @@ class Queries:
         if document["status"] in TERMINAL_STATUSES:
             return None
         try:
-            return waiting_document(document, await self._fleet.workers())
+            workers = await self._fleet.workers()
+            gated = None
+            if document["status"] == Status.QUEUED:
+                gated = gated_document(document["kind"], await self._dispatching.policy(), workers)
+            return gated or waiting_document(document, workers)
         except BusUnavailableError as error:
             log.warning("the fleet cannot be read", reason=str(error))
             return None  # the operation itself is worth showing all the same

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from milepost_contracts.dispatch import DispatchPolicy
 from milepost_contracts.fleet import WorkerHeartbeat
 
 from milepost_orchestrator.application.documents import Document
+from milepost_orchestrator.domain.dispatch import held_words
 from milepost_orchestrator.domain.operation import Status
 
 
@@ -23,6 +25,18 @@ def waiting_document(operation: Mapping[str, Any], workers: Sequence[WorkerHeart
         case _:
             return None
     return {"code": code, "message": message}
+
+
+def gated_document(kind: str, policy: DispatchPolicy, workers: Sequence[WorkerHeartbeat]) -> Document | None:
+    """Return why a kind is not given to workers: it is held, or as many as may are at them; None when it is."""
+    hold = policy.hold_on(kind)
+    if hold is not None:
+        return {"code": "held", "message": held_words(hold)}
+    limit = policy.limits.get(kind)
+    running = sum(len(worker.operations) for worker in workers if worker.kind == kind)
+    if limit is not None and running >= limit:
+        return {"code": "limited", "message": f"{running} of kind {kind} run, and no more than {limit} may"}
+    return None
 
 
 def _queued(kind: str, workers: Sequence[WorkerHeartbeat]) -> tuple[str, str]:

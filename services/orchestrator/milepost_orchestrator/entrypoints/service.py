@@ -70,6 +70,7 @@ class Service:
                     tasks.create_task(parts.reactor.run(), name="reactor")
                     tasks.create_task(parts.registrar.run(), name="registrar")
                     tasks.create_task(parts.alarms.run(parts.effects.enforce_deadline), name="alarms")
+                    tasks.create_task(parts.dispatching.keep(), name="dispatching")
                     tasks.create_task(self._project(), name="projector")
                     tasks.create_task(self._serve_bus(), name="bus")
                     tasks.create_task(self._serve_http(listener), name="http")
@@ -148,6 +149,7 @@ def http_ports(parts: Orchestrator) -> HttpPorts:
         projector=parts.projector,
         live=parts.live,
         fleet=parts.fleet,
+        dispatching=parts.dispatching,
         clock=SystemClock(),
         curves=parts.curves,
         store=parts.store,

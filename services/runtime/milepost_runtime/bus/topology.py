@@ -27,6 +27,7 @@ VERDICT_SECONDS = 24 * 3600
 FLEET_TTL_SECONDS = 15.0
 MESSAGE_BYTES_MAX = 1024 * 1024
 RACES_MAX = 10
+_WORK_CONSUMER = "workers_"
 _UNCHANGEABLE = ("storage", "retention")
 
 
@@ -57,6 +58,11 @@ class Topology:
         return f"{self.settings.prefix}_WORK"
 
     @property
+    def dispatch(self) -> str:
+        """JetStream stream of facts about dispatch, and of timers."""
+        return f"{self.settings.prefix}_DISPATCH"
+
+    @property
     def fleet(self) -> str:
         """Bucket of live workers; entries expire."""
         return f"{self.settings.prefix}_fleet"
@@ -68,7 +74,11 @@ class Topology:
 
     def work_consumer(self, kind: str) -> str:
         """Durable consumer that gives out the work of one kind."""
-        return f"workers_{kind}"
+        return f"{_WORK_CONSUMER}{kind}"
+
+    def kind_of(self, consumer: str) -> str | None:
+        """Return the kind whose work a consumer gives out, None for another consumer."""
+        return consumer.removeprefix(_WORK_CONSUMER) if consumer.startswith(_WORK_CONSUMER) else None
 
 
 async def ensure_topology(
@@ -117,6 +127,16 @@ def _streams(settings: BusSettings, fleet_ttl_seconds: float) -> list[JsonMap]:
             "retention": "workqueue",
             "max_msgs_per_subject": 1,
             "discard_new_per_subject": True,
+        },
+        {
+            **common,
+            "name": topology.dispatch,
+            "subjects": [f"{prefix}.dispatch.>"],
+            "retention": "limits",
+            "discard": "old",  # without any limit nothing is; the server wants it so for schedules
+            "allow_msg_schedules": True,
+            "allow_msg_ttl": True,
+            "allow_rollup_hdrs": True,
         },
         _bucket(common, topology.fleet, ttl_seconds=fleet_ttl_seconds),
         _bucket(common, topology.kinds),

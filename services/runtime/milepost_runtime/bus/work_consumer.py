@@ -7,6 +7,7 @@ guard, the last of two updates wins whatever it says). Failures: a consumer that
 
 import base64
 
+from milepost_contracts.dispatch import DispatchPolicy
 from milepost_contracts.subjects import Subjects
 
 from milepost_runtime.bus.connection import BusConnection
@@ -28,6 +29,9 @@ from milepost_runtime.settings import BusSettings
 ACK_PENDING_MAX = 100_000
 WAITING_MAX = 4096
 """Workers that wait for work of one kind at the same time."""
+POLICY_KEY = "dispatch.policy"
+"""Where the bucket of kinds has the policy of dispatch; a key of two parts is no kind's."""
+PAUSED_UNTIL = "9999-01-01T00:00:00Z"
 _FIXED = {"filter_subject", "ack_policy", "deliver_policy", "max_waiting"}
 
 
@@ -58,16 +62,20 @@ async def ensure_work_consumer(
             "deliver_policy": "all",
             "ack_wait": longest,
             "max_deliver": -1,
-            "max_ack_pending": ACK_PENDING_MAX,
             "max_waiting": WAITING_MAX,
         }
+        policy = await _recorded_policy(jetstream, topology)
         found = await _consumer_config(jetstream, stream, name)
         differing = {key for key, value in wanted.items() if found and found.get(key) != value}
         if found and differing & _FIXED:
             words = differences_in_words(found, wanted, differing & _FIXED)
             raise TopologyError(f"consumer {name} of {stream}: {words}")
         if found is None:
-            await _create_consumer(jetstream, stream, wanted, action="create")
+            gate = {"max_ack_pending": policy.limits.get(kind, ACK_PENDING_MAX)}
+            await _create_consumer(jetstream, stream, {**wanted, **gate}, action="create")
+            # Held meanwhile, or before: whoever changes the policy has paused only what was there.
+            if (await _recorded_policy(jetstream, topology)).hold_on(kind) is not None:
+                await pause_consumer(jetstream, stream, name, PAUSED_UNTIL)
         elif differing:
             await _create_consumer(jetstream, stream, {**found, **wanted}, action="update")
         # An update of ours that was slow may have undone another worker's: whoever wrote last looks again.
@@ -84,6 +92,23 @@ async def work_lease(connection: BusConnection, settings: BusSettings, kind: str
     topology = Topology(settings)
     found = await _consumer_config(jetstream, topology.work, topology.work_consumer(kind))
     return None if found is None else int(found["ack_wait"]) / NANOSECONDS
+
+
+async def pause_consumer(jetstream: JetStream, stream: str, name: str, until: str) -> None:
+    """Give out nothing more until then; a time that has passed goes on. Leases are renewed all the same."""
+    await jetstream.call(f"CONSUMER.PAUSE.{stream}.{name}", {"pause_until": until})
+
+
+async def _recorded_policy(jetstream: JetStream, topology: Topology) -> DispatchPolicy:
+    """Return the policy of dispatch as it was applied last."""
+    subject = f"$KV.{topology.kinds}.{POLICY_KEY}"
+    try:
+        answer = await jetstream.call(f"STREAM.MSG.GET.KV_{topology.kinds}", {"last_by_subj": subject})
+    except BusRefusedError as error:
+        if error.error_code == MESSAGE_NOT_FOUND:
+            return DispatchPolicy()
+        raise
+    return DispatchPolicy.model_validate_json(base64.b64decode(answer["message"]["data"]))
 
 
 async def _longest_lease(jetstream: JetStream, topology: Topology, kind: str, asked: int) -> int:

@@ -76,13 +76,20 @@ def command_of(command: type[CommandT], fields: Mapping[str, Any], **path: str) 
         ) from error
 
 
-async def send(handler: CommandHandler, command: Command, key: str | None, *, created: bool) -> Response:
-    """Answer a command; ``created`` says whether accepting it makes something new."""
+async def send(
+    handler: CommandHandler, command: Command, key: str | None, *, created: bool, location: str | None = None
+) -> Response:
+    """Answer a command; ``created`` says whether accepting it makes something new.
+
+    ``location`` is where to look at what it was about, if that is no operation.
+    """
     verdict = await handler.handle(command, Sender(key or random_id("cmd"), SOURCE))
-    return response_of(verdict, created=created)
+    return response_of(verdict, created=created, location=location)
 
 
-def response_of(verdict: Accepted | Duplicate | Rejected, *, created: bool) -> Response:
+def response_of(
+    verdict: Accepted | Duplicate | Rejected, *, created: bool, location: str | None = None
+) -> Response:
     """Return a verdict as a response."""
     match verdict:
         case Rejected():
@@ -94,5 +101,5 @@ def response_of(verdict: Accepted | Duplicate | Rejected, *, created: bool) -> R
     return JSONResponse(
         verdict.model_dump(mode="json"),
         status_code=status,
-        headers={"Location": f"/operations/{verdict.operation_id}"},
+        headers={"Location": location or f"/operations/{verdict.operation_id}"},
     )

@@ -8,6 +8,7 @@ from milepost_runtime.store.port import ArtifactStore
 from milepost_orchestrator.adapters.readiness import ReadinessChecks
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.curves import Curves
+from milepost_orchestrator.application.dispatching import Dispatching
 from milepost_orchestrator.application.fleet_view import FleetView
 from milepost_orchestrator.application.history import History
 from milepost_orchestrator.application.live import LiveFeed
@@ -27,6 +28,7 @@ class HttpPorts:
     projector: Projector
     live: LiveFeed
     fleet: FleetView
+    dispatching: Dispatching
     clock: Clock
     curves: Curves
     store: ArtifactStore

@@ -29,6 +29,9 @@ _STATUS: dict[RejectionCode, int] = {
     RejectionCode.NOTHING_CHANGED: 422,
     RejectionCode.ARTIFACTS_MISSING: 409,
     RejectionCode.COMMAND_ID_REUSED: 409,
+    RejectionCode.ALREADY_HELD: 409,
+    RejectionCode.NOT_HELD: 409,
+    RejectionCode.LIMIT_UNCHANGED: 409,
     RejectionCode.UNAVAILABLE: 503,
 }
 

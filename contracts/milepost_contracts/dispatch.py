@@ -1,0 +1,101 @@
+"""Facts about dispatch: what is held back, how many of a kind run at once.
+
+They are no operation's events and have a JetStream stream of their own; they are recorded and folded the same way.
+"""
+
+from typing import ClassVar, TypeAlias
+
+from pydantic import AwareDatetime, Field
+
+from milepost_contracts.envelope import Envelope
+from milepost_contracts.errors import ContractError
+from milepost_contracts.ids import KindName
+from milepost_contracts.model import ContractModel
+
+DISPATCH = "dispatch"
+"""What commands about dispatch are about, where others name an operation."""
+
+
+class DispatchEnvelope(Envelope):
+    """The CloudEvents document of a fact about dispatch."""
+
+    type: str = Field(pattern=r"^milepost\.(dispatch|schedule)\.[a-z-]+\.v[0-9]+$")
+
+
+class _DispatchEvent(ContractModel):
+    NAME: ClassVar[str]
+    requested_by: str = "unknown"
+    reason: str | None = None
+
+    @classmethod
+    def type_name(cls) -> str:
+        """Return the CloudEvents type, such as ``milepost.dispatch.held.v1``."""
+        return f"milepost.dispatch.{cls.NAME}.v1"
+
+
+class DispatchHeld(_DispatchEvent):
+    """Nothing of the kind, or nothing at all, is given to workers until it is released; what runs goes on."""
+
+    NAME = "held"
+    kind: KindName | None = None
+    """None for all kinds."""
+
+
+class DispatchReleased(_DispatchEvent):
+    """The hold is over."""
+
+    NAME = "released"
+    kind: KindName | None = None
+
+
+class KindLimited(_DispatchEvent):
+    """At most so many operations of the kind are at workers at the same time."""
+
+    NAME = "limited"
+    kind: KindName
+    limit: int | None = Field(default=None, ge=1)
+    """None for as many as there are slots."""
+    before: int | None = None
+
+
+DispatchEvent: TypeAlias = DispatchHeld | DispatchReleased | KindLimited
+DISPATCH_EVENTS: dict[str, type[DispatchEvent]] = {
+    event.type_name(): event for event in (DispatchHeld, DispatchReleased, KindLimited)
+}
+"""By CloudEvents type."""
+
+
+class Hold(ContractModel):
+    """Who holds, why, since when."""
+
+    requested_by: str
+    reason: str | None = None
+    since: AwareDatetime
+
+
+class DispatchPolicy(ContractModel):
+    """What holds now, folded from the events: what workers make their consumers by, and what people read."""
+
+    held: Hold | None = None
+    """Of all kinds."""
+    held_kinds: dict[KindName, Hold] = {}
+    limits: dict[KindName, int] = {}
+    sequence: int = 0
+    """Position of the last event folded."""
+
+    def hold_on(self, kind: str) -> Hold | None:
+        """Return the hold that keeps a kind from workers, None when there is none."""
+        return self.held_kinds.get(kind) or self.held
+
+
+def decode_dispatch_event(envelope: Envelope) -> DispatchEvent:
+    """Return the typed event of an envelope.
+
+    Raises:
+        ContractError: no such event is known.
+        pydantic.ValidationError: the data does not fit.
+    """
+    event_class = DISPATCH_EVENTS.get(envelope.type)
+    if event_class is None:
+        raise ContractError(f"no event of type {envelope.type!r} is known")
+    return event_class.model_validate(envelope.data)

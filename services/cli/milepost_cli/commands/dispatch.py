@@ -1,0 +1,156 @@
+"""``milepost dispatch show``, ``hold``, ``release`` and ``limit``."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from milepost_contracts.commands import Command, HoldDispatch, LimitKind, ReleaseDispatch
+from milepost_contracts.verdicts import Duplicate
+from milepost_runtime.clock import SystemClock
+from pydantic import ValidationError
+
+from milepost_cli import reader
+from milepost_cli.bus import open_bus
+from milepost_cli.formatting import format_age
+from milepost_cli.location import locate
+from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
+from milepost_cli.output import notes, people, print_json
+from milepost_cli.run_options import faults_of
+from milepost_cli.tables import print_table
+
+NO_LIMIT = "none"
+app = new_app()
+KindArgument = Annotated[
+    str | None, typer.Argument(metavar="[KIND]", help="Only this kind, such as backtest; all when absent.")
+]
+ReasonOption = Annotated[str | None, typer.Option(help="Why; shown with everything that waits for it.")]
+CommandIdOption = Annotated[str | None, typer.Option(help="Idempotency key.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")]
+
+
+@app.callback()
+def dispatch() -> None:
+    """Hold work back, release it, limit how much of a kind runs at a time."""
+
+
+@app.command("show", epilog=examples("milepost dispatch show"))
+def show(directory: DirectoryOption = None, as_json: JsonOption = False) -> None:
+    """Show what is held, by whom and why, and how many of a kind may run at a time."""
+    with locate(directory).api() as api:
+        document = api.get("/dispatch")
+    if as_json:
+        print_json(document)
+        return
+    now = SystemClock().now()
+    holds = reader.mapping(document, "held_kinds")
+    everything = reader.mapping(document, "held")
+    rows = [
+        ("all kinds" if kind is None else kind, "held", _hold_words(hold), format_age(since, now))
+        for kind, hold in [
+            (None, everything),
+            *((kind, reader.mapping(holds, kind)) for kind in sorted(holds)),
+        ]
+        if (since := reader.moment(hold, "since")) is not None
+    ]
+    limits = reader.mapping(document, "limits")
+    rows += [(kind, "limited", f"{limits[kind]} at a time", None) for kind in sorted(limits)]
+    if not rows:
+        notes().print("nothing is held, nothing is limited")
+        return
+    print_table(("KIND", "IS", "HOW", "SINCE"), rows, wrap=("HOW",))
+
+
+@app.command(
+    "hold", epilog=examples("milepost dispatch hold --reason maintenance", "milepost dispatch hold training")
+)
+def hold(
+    kind: KindArgument = None,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give workers nothing new until it is released; what runs goes on."""
+    try:
+        command = HoldDispatch(kind=kind, reason=reason, dry_run=dry_run)
+    except ValidationError as error:
+        raise faults_of(error) from error
+    done = f"{_noun(kind)} held; `milepost dispatch release{_argument(kind)}` ends it"
+    _send(command, done, command_id, directory, as_json=as_json)
+
+
+@app.command("release", epilog=examples("milepost dispatch release", "milepost dispatch release training"))
+def release(
+    kind: KindArgument = None,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a hold. Kinds that are held by themselves stay so when all are released."""
+    try:
+        command = ReleaseDispatch(kind=kind, reason=reason, dry_run=dry_run)
+    except ValidationError as error:
+        raise faults_of(error) from error
+    _send(command, f"{_noun(kind)} released", command_id, directory, as_json=as_json)
+
+
+@app.command(
+    "limit", epilog=examples("milepost dispatch limit training 2", "milepost dispatch limit training none")
+)
+def limit(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of work, such as training.")],
+    at_a_time: Annotated[str, typer.Argument(metavar="NUMBER", help=f"At a time, or {NO_LIMIT}.")],
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let at most so many operations of a kind run at the same time; what runs goes on."""
+    if at_a_time != NO_LIMIT and not at_a_time.isdecimal():
+        raise typer.BadParameter(f"{at_a_time!r} is no number and not {NO_LIMIT}", param_hint="NUMBER")
+    number = None if at_a_time == NO_LIMIT else int(at_a_time)
+    try:
+        command = LimitKind(kind=kind, limit=number, reason=reason, dry_run=dry_run)
+    except ValidationError as error:
+        raise faults_of(error) from error
+    words = "is not limited any more" if number is None else f"runs {number} at a time"
+    _send(command, f"kind {kind} {words}", command_id, directory, as_json=as_json)
+
+
+def _send(
+    command: Command, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
+) -> None:
+    asyncio.run(_send_and_say(command, done, command_id, directory, as_json=as_json))
+
+
+async def _send_and_say(
+    command: Command, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
+) -> None:
+    async with open_bus(locate(directory)) as bus:
+        verdict = await bus.command(command, command_id)
+    if as_json:
+        print_json(verdict.model_dump(mode="json"))
+    elif isinstance(verdict, Duplicate):
+        people().print("this command took effect before")
+    elif verdict.dry_run:
+        people().print("it would be accepted; nothing was done")
+    else:
+        people().print(done, soft_wrap=True)
+
+
+def _hold_words(found: dict[str, object]) -> str:
+    who, why = reader.text(found, "requested_by"), reader.text(found, "reason")
+    return f"by {who}" + (f": {why}" if why else "")
+
+
+def _noun(kind: str | None) -> str:
+    return "all kinds are" if kind is None else f"kind {kind} is"
+
+
+def _argument(kind: str | None) -> str:
+    return "" if kind is None else f" {kind}"

@@ -1,0 +1,137 @@
+"""Handles the commands about dispatch, and keeps the gate on the work queue as their events say.
+
+Authority: the records of dispatch in the log, appended at the sequence that was decided on. Failures: a crash
+between the record and the gate is healed by ``keep``, here or in another orchestrator; so is a gate that someone
+else changed.
+"""
+
+import asyncio
+from typing import Protocol
+
+import structlog
+from milepost_contracts.commands import HoldDispatch, LimitKind, ReleaseDispatch
+from milepost_contracts.dispatch import (
+    DISPATCH,
+    DispatchEnvelope,
+    DispatchEvent,
+    DispatchHeld,
+    DispatchPolicy,
+    DispatchReleased,
+    KindLimited,
+    decode_dispatch_event,
+)
+from milepost_contracts.verdicts import Accepted, Duplicate
+from milepost_runtime.clock import Clock
+from milepost_runtime.errors import RuntimeServiceError
+from milepost_runtime.record_log import Record, RecordLog
+
+from milepost_orchestrator.application.answers import Answer, Sender, identity_of, rejected
+from milepost_orchestrator.domain.dispatch import (
+    Dispatch,
+    DispatchCommand,
+    RecordedDispatch,
+    decide_dispatch,
+    evolve_dispatch,
+)
+from milepost_orchestrator.domain.rejections import CommandIdentity, Rejection, Repeated
+
+log = structlog.get_logger()
+KEEP_SECONDS = 5.0
+_EVENTS: dict[type[DispatchCommand], type[DispatchEvent]] = {
+    HoldDispatch: DispatchHeld,
+    ReleaseDispatch: DispatchReleased,
+    LimitKind: KindLimited,
+}
+
+
+class WorkGate(Protocol):
+    """Lets work through to workers, or not."""
+
+    async def apply(self, policy: DispatchPolicy) -> None:
+        """Make the gate as the policy says, for all workers at once, those that come later too.
+
+        Raises:
+            BusUnavailableError: not done, or not known whether; repeating is safe.
+        """
+        ...
+
+
+class Dispatching:
+    """The policy of dispatch: what it is, and how it is changed."""
+
+    def __init__(self, records: RecordLog, gate: WorkGate, clock: Clock, source: str) -> None:
+        self._records = records
+        self._gate = gate
+        self._clock = clock
+        self._source = source
+
+    async def policy(self) -> DispatchPolicy:
+        """Return what holds now.
+
+        Raises:
+            BusUnavailableError: the log is away.
+        """
+        return (await self._load()).policy
+
+    async def handle(self, command: DispatchCommand, sender: Sender) -> Answer:
+        """Answer the command.
+
+        Raises:
+            SequenceConflictError: someone else was first; decide again.
+            BusUnavailableError: the log is away.
+        """
+        state = await self._load()
+        identity = identity_of(command, sender, DISPATCH, _EVENTS[type(command)].NAME)
+        decision = decide_dispatch(state, command, identity, sender.source)
+        if isinstance(decision, Rejection):
+            return rejected(sender.command_id, decision)
+        if isinstance(decision, Repeated):
+            await self._apply()
+            return Duplicate(command_id=sender.command_id, operation_id=DISPATCH)
+        if not command.dry_run:
+            await self._append(decision, identity, state.policy.sequence)
+            await self._apply()
+        return Accepted(command_id=sender.command_id, operation_id=DISPATCH, dry_run=command.dry_run)
+
+    async def keep(self) -> None:
+        """Keep the gate as the policy says, until cancelled."""
+        while True:
+            await self._apply()
+            await asyncio.sleep(KEEP_SECONDS)
+
+    async def _apply(self) -> None:
+        """Bring the gate to the policy; what fails here ``keep`` does in a moment."""
+        try:
+            await self._gate.apply(await self.policy())
+        except RuntimeServiceError as error:
+            log.warning("the gate is left as it is", reason=str(error))
+
+    async def _append(self, event: DispatchEvent, identity: CommandIdentity, expected_sequence: int) -> None:
+        envelope = DispatchEnvelope(
+            id=identity.event_id,
+            source=self._source,
+            type=event.type_name(),
+            subject=DISPATCH,
+            time=self._clock.now(),
+            causationid=identity.command_id,
+            data=event.model_dump(mode="json"),
+        )
+        await self._records.append(envelope, expected_sequence=expected_sequence)
+        log.info("dispatch changed", change=event.NAME, kind=event.kind, requested_by=event.requested_by)
+
+    async def _load(self) -> Dispatch:
+        state = Dispatch()
+        for record in await self._records.read(DISPATCH):
+            state = evolve_dispatch(state, _recorded(record))
+        return state
+
+
+def _recorded(record: Record) -> RecordedDispatch:
+    envelope = record.envelope
+    return RecordedDispatch(
+        sequence=record.sequence,
+        event=decode_dispatch_event(envelope),
+        event_id=envelope.id,
+        time=envelope.time,
+        causation_id=envelope.causationid,
+    )

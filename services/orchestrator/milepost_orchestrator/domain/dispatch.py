@@ -1,0 +1,165 @@
+"""Holds and limits of dispatch: the fold of their events, and what to do about commands that change them.
+
+States of a kind: given out -> held (by itself, or with all) -> given out. Authority: only events. Nothing here
+looks at a clock or the bus.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeAlias, assert_never
+
+from milepost_contracts.commands import HoldDispatch, LimitKind, ReleaseDispatch
+from milepost_contracts.dispatch import (
+    DISPATCH,
+    DispatchEvent,
+    DispatchHeld,
+    DispatchPolicy,
+    DispatchReleased,
+    Hold,
+    KindLimited,
+)
+from milepost_contracts.failures import RejectionCode
+
+from milepost_orchestrator.domain.rejections import (
+    CommandIdentity,
+    Rejection,
+    Repeated,
+    command_id_reused,
+)
+
+DispatchCommand: TypeAlias = HoldDispatch | ReleaseDispatch | LimitKind
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What holds, and which commands led to it."""
+
+    policy: DispatchPolicy = field(default_factory=DispatchPolicy)
+    commands: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Accepted commands: the id of the event that each one led to, by the command's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDispatch:
+    """One event with its place in the log."""
+
+    sequence: int
+    event: DispatchEvent
+    event_id: str
+    time: datetime
+    causation_id: str | None
+
+
+def evolve_dispatch(state: Dispatch, entry: RecordedDispatch) -> Dispatch:
+    """Return the state after one more event; total."""
+    policy = _policy_after(state.policy, entry.event, entry.time)
+    commands = state.commands
+    if entry.causation_id is not None:
+        commands = {**commands, entry.causation_id: entry.event_id}
+    return replace(state, policy=policy.model_copy(update={"sequence": entry.sequence}), commands=commands)
+
+
+def _policy_after(policy: DispatchPolicy, event: DispatchEvent, time: datetime) -> DispatchPolicy:
+    match event:
+        case DispatchHeld(kind=kind):
+            hold = Hold(requested_by=event.requested_by, reason=event.reason, since=time)
+            if kind is None:
+                return policy.model_copy(update={"held": hold})
+            return policy.model_copy(update={"held_kinds": {**policy.held_kinds, kind: hold}})
+        case DispatchReleased(kind=kind):
+            if kind is None:
+                return policy.model_copy(update={"held": None})
+            return policy.model_copy(update={"held_kinds": _without(policy.held_kinds, kind)})
+        case KindLimited(kind=kind, limit=limit):
+            others = _without(policy.limits, kind)
+            return policy.model_copy(update={"limits": others if limit is None else {**others, kind: limit}})
+        case _:
+            assert_never(event)
+
+
+def decide_dispatch(
+    state: Dispatch, command: DispatchCommand, identity: CommandIdentity, requested_by: str
+) -> DispatchEvent | Repeated | Rejection:
+    """Decide a command about dispatch: an event, a repetition or a rejection."""
+    event_id = state.commands.get(identity.command_id)
+    if event_id is not None:
+        return (
+            Repeated(DISPATCH)
+            if event_id == identity.event_id
+            else command_id_reused(identity.command_id, DISPATCH)
+        )
+    policy, kind, reason = state.policy, command.kind, command.reason
+    match command:
+        case HoldDispatch():
+            hold = policy.held if kind is None else policy.held_kinds.get(kind)
+            if hold is not None:
+                return _already_held(kind, hold)
+            return DispatchHeld(kind=kind, requested_by=requested_by, reason=reason)
+        case ReleaseDispatch():
+            hold = policy.held if kind is None else policy.held_kinds.get(kind)
+            if hold is None:
+                return _not_held(policy, kind)
+            return DispatchReleased(kind=kind, requested_by=requested_by, reason=reason)
+        case LimitKind():
+            before = policy.limits.get(command.kind)
+            if before == command.limit:
+                return _limit_unchanged(command.kind, before)
+            return KindLimited(
+                kind=command.kind,
+                limit=command.limit,
+                before=before,
+                requested_by=requested_by,
+                reason=reason,
+            )
+        case _:
+            assert_never(command)
+
+
+def held_words(hold: Hold) -> str:
+    """Return who holds and why."""
+    return f"held by {hold.requested_by}" + (f": {hold.reason}" if hold.reason else "")
+
+
+def _already_held(kind: str | None, hold: Hold) -> Rejection:
+    return Rejection(
+        RejectionCode.ALREADY_HELD,
+        f"{_noun(kind)} {_is(kind)} {held_words(hold)}, since {hold.since:%Y-%m-%d %H:%M %Z}",
+        f"nothing needs to be done; `milepost dispatch release{_argument(kind)}` ends it",
+    )
+
+
+def _not_held(policy: DispatchPolicy, kind: str | None) -> Rejection:
+    if kind is not None and policy.held is not None:
+        return Rejection(
+            RejectionCode.NOT_HELD,
+            f"kind {kind} is not held by itself: all kinds are {held_words(policy.held)}",
+            "release all: `milepost dispatch release`",
+        )
+    kinds = sorted(policy.held_kinds)
+    if kind is None and kinds:
+        fix = f"some kinds are held by themselves: `milepost dispatch release {kinds[0]}`"
+    else:
+        fix = "nothing needs to be done"
+    return Rejection(RejectionCode.NOT_HELD, f"{_noun(kind)} {_is(kind)} not held", fix)
+
+
+def _limit_unchanged(kind: str, limit: int | None) -> Rejection:
+    words = "has no limit" if limit is None else f"is limited to {limit} at a time already"
+    return Rejection(RejectionCode.LIMIT_UNCHANGED, f"kind {kind} {words}", "nothing needs to be done")
+
+
+def _noun(kind: str | None) -> str:
+    return "all kinds" if kind is None else f"kind {kind}"
+
+
+def _is(kind: str | None) -> str:
+    return "are" if kind is None else "is"
+
+
+def _argument(kind: str | None) -> str:
+    return "" if kind is None else f" {kind}"
+
+
+def _without(values: Mapping[str, object], key: str) -> dict[str, object]:
+    return {each: value for each, value in values.items() if each != key}

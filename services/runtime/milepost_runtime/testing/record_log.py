@@ -1,0 +1,31 @@
+"""A record log in memory."""
+
+from milepost_contracts.dispatch import DispatchEnvelope
+from milepost_contracts.messages import encode
+
+from milepost_runtime.errors import SequenceConflictError
+from milepost_runtime.record_log import Record
+
+
+class MemoryRecordLog:
+    """Implements ``RecordLog``; records go through their wire form."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    async def append(self, envelope: DispatchEnvelope, *, expected_sequence: int) -> int:
+        """Append one record; see the port."""
+        own = [record for record in self.records if record.envelope.subject == envelope.subject]
+        last = own[-1].sequence if own else 0
+        if last != expected_sequence:
+            following = next((record for record in own if record.sequence > expected_sequence), None)
+            if following is not None and following.envelope.id == envelope.id:
+                return following.sequence
+            raise SequenceConflictError(f"{envelope.subject}: expected {expected_sequence}, is {last}")
+        stored = DispatchEnvelope.model_validate_json(encode(envelope))
+        self.records.append(Record(len(self.records) + 1, stored))
+        return len(self.records)
+
+    async def read(self, subject: str | None = None) -> list[Record]:
+        """Return records; see the port."""
+        return [record for record in self.records if subject in (None, record.envelope.subject)]
