@@ -25,7 +25,7 @@ Row = tuple[str, float, str]
 OPERATIONS = 100
 PROGRESS = 300
 EVENTS = OPERATIONS * (PROGRESS + 3)
-BATCHES = (500, 2000)
+BATCHES = (500, 4000)
 
 
 async def measure(endpoints: StackEndpoints) -> list[Row]:
@@ -59,18 +59,18 @@ async def _tell(event_log: JetStreamEventLog, number: int) -> None:
     claimed = Claimed(attempt=1, worker_id="w-1", host="h", pid=1, lease_seconds=10.0)
     started = Started(attempt=1, unit=0, total_units=PROGRESS, unit_name="step")
     last = 0
-    await _append(event_log, operation_id, requested, "0", 0)
-    for index, event in enumerate([claimed, started, *map(_progress, range(1, PROGRESS + 1))], 1):
-        last = await _append(event_log, operation_id, event, str(index), last)
+    await append_event(event_log, operation_id, requested, "0", 0)
+    for index, event in enumerate([claimed, started, *map(progress_of, range(1, PROGRESS + 1))], 1):
+        last = await append_event(event_log, operation_id, event, str(index), last)
 
 
-def _progress(unit: int) -> Progress:
+def progress_of(unit: int) -> Progress:
     return Progress(
         attempt=1, unit=unit, total_units=PROGRESS, units_per_second=100.0, metrics={"equity": float(unit)}
     )
 
 
-async def _append(
+async def append_event(
     event_log: JetStreamEventLog, operation_id: str, event: Event, name: str, expected_sequence: int
 ) -> int:
     envelope = envelop_event(

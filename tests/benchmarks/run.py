@@ -5,7 +5,7 @@ machine (reading and decoding, copying the same bytes, writing the same file) in
 can be compared across machines although the figures cannot. How they are measured: docs/benchmarks.md.
 
 A part is a module with ``measure``, which returns rows or whole tables. Of the tenant's endpoints (its first
-argument, whatever the name), ``quick``, ``directory`` and ``say`` it takes what it needs.
+argument, whatever the name), ``quick``, ``large``, ``directory`` and ``say`` it takes what it needs.
 """
 
 import argparse
@@ -29,6 +29,9 @@ PARTS = {
     "operations": "tests.benchmarks.bench_operations",
     "bus": "tests.benchmarks.bench_bus",
     "projector": "tests.benchmarks.bench_projector",
+    "latency": "tests.benchmarks.bench_latency",
+    "lists": "tests.benchmarks.bench_lists",
+    "rebuild": "tests.benchmarks.bench_rebuild",
     "checkpoint": "tests.benchmarks.bench_checkpoint",
     "checkpoint_peers": "tests.benchmarks.bench_checkpoint_peers",
     "backtester": "tests.benchmarks.bench_backtester",
@@ -44,12 +47,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, in the parts that know how")
+    parser.add_argument("--large", action="store_true", help="also sizes that take minutes, in some parts")
     parser.add_argument(
         "--directory", type=Path, help="where large files are written, instead of the temporary one"
     )
     configure_logging("bench", level=logging.WARNING)
     chosen = parser.parse_args()
-    asyncio.run(_run(chosen.parts or list(PARTS), {"quick": chosen.quick, "directory": chosen.directory}))
+    options = {"quick": chosen.quick, "large": chosen.large, "directory": chosen.directory}
+    asyncio.run(_run(chosen.parts or list(PARTS), options))
 
 
 async def _run(parts: list[str], options: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from tests.orchestrator.stories import claimed, completed, progress, snapshot, s
 from tests.orchestrator.test_orchestrator_projection import tell_everything
 
 pytestmark = pytest.mark.integration
+INDEXES = "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2"
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'public\\_%'"
 
 
@@ -68,8 +69,10 @@ async def test_rebuild_repairs_what_was_spoilt_and_names_it(running: Running, te
         examples = {table.table: table.examples for table in found.tables if not table.equal}
         assert examples["operations"] == (f"{failed} differs",)
         assert all(words.endswith("only rebuilt") for words in examples["metrics"])
+        indexes = await running.rows(INDEXES)
         done = await projections.rebuild(lambda _: None, swap=True)
         assert done.swapped
+        assert await running.rows(INDEXES) == indexes
         again = await projections.rebuild(lambda _: None, swap=False)
     assert again.equal
     assert await table_digests(running.orchestrator.engine) == good

@@ -27,7 +27,8 @@ from milepost_orchestrator.application.projections import Changes
 from milepost_orchestrator.application.quarantine import Quarantine
 
 log = structlog.get_logger()
-BATCH_ENTRIES_MAX = 1000
+BATCH_ENTRIES_MAX = 4000
+"""Of what is there already; while it keeps up, batches are as small as what has just come."""
 FIRST_DELAY_SECONDS = 0.1
 DELAY_SECONDS_MAX = 5.0
 AnswerT = TypeVar("AnswerT")

@@ -24,7 +24,8 @@ from milepost_orchestrator.application.errors import SwapDelayedError, Unwritabl
 from milepost_orchestrator.application.projection_store import ProjectionStore
 
 log = structlog.get_logger()
-BATCH_ENTRIES_MAX = 2000
+BATCH_ENTRIES_MAX = 10_000
+"""Large: the rows of an operation are written once a batch, however many of its events are in it."""
 CLOSE_ENTRIES = 5000
 """So near to the live cursor the comparison begins."""
 ROUNDS_MAX = 50
@@ -116,6 +117,10 @@ class RebuildSpace(Protocol):
         """Return the last sequence that the live read models hold."""
         ...
 
+    async def make_indexes(self) -> None:
+        """Make the indexes that only readers need; harmless when they are there."""
+        ...
+
     def snapshot(self) -> AbstractAsyncContextManager[LiveSnapshot]:
         """Look at the live read models as they are now, for as long as the block lasts."""
         ...
@@ -175,6 +180,7 @@ class Rebuild:
 
     async def _swap(self) -> None:
         """Try until readers let go of the tables for a moment; between the tries everybody goes on."""
+        await self._space.make_indexes()
         for tries in range(1, SWAP_TRIES_MAX + 1):
             await self._fill(await self._space.live_cursor(), "swapping")
             try:
