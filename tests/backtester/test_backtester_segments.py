@@ -17,8 +17,8 @@ from milepost_backtester.segment_files import log_rows, read_segment, write_segm
 from milepost_backtester.segments import SEGMENTS_MAX, SegmentedLogs, segment_name
 from milepost_backtester.tables import FILLS, TRADES, account_columns, account_of, account_schema
 from milepost_contracts.artifacts import ArtifactReference
-from milepost_runtime.checkpoints.checksums import measure_both
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
+from milepost_runtime.checksums import measure_both
 from milepost_runtime.errors import CheckpointDamagedError
 
 from tests.backtester.backtest_doubles import Trader

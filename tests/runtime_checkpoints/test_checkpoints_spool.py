@@ -8,9 +8,9 @@ import pytest
 import xxhash
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
-from milepost_runtime.checkpoints.checksums import FileChecksum
 from milepost_runtime.checkpoints.data import CheckpointData, FileWriter
 from milepost_runtime.checkpoints.spool import INDEX_FILE, Spool
+from milepost_runtime.checksums import FileChecksum
 from milepost_runtime.digests import FileDigest, digest_of_bytes
 from milepost_runtime.errors import CheckpointDamagedError, CheckpointNotFoundError
 

@@ -12,6 +12,7 @@ from milepost_contracts.artifacts import ArtifactReference
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.checkpoints.service import CheckpointService
 from milepost_runtime.checkpoints.spool import Spool
+from milepost_runtime.checksums import measure_both
 from milepost_runtime.errors import CheckpointDamagedError
 from milepost_runtime.store.directory import DirectoryArtifactStore
 
@@ -111,11 +112,20 @@ def test_a_thousand_damages_in_the_store_are_a_thousand_refusals(
     assert service.load_checkpoint(saved.artifacts, target, unit=saved.unit).unit == saved.unit
 
 
+def checksums_of(checkpoint: LoadedCheckpoint) -> dict[str, str]:
+    return {
+        reference.name: measure_both(checkpoint.path(reference.name))[1].checksum
+        for reference in checkpoint.artifacts
+    }
+
+
+@pytest.mark.parametrize("compared", ["checksum", "digest"])
 def test_damage_after_the_download_is_refused_too(
-    tmp_path: Path, place: Workplace, saved: LoadedCheckpoint
+    tmp_path: Path, place: Workplace, saved: LoadedCheckpoint, compared: str
 ) -> None:
     """The job compares every byte of the tensors again as it reads them; a tensor file that changed is named."""
     generator, refusals, attempts = np.random.default_rng(2), 0, 200
+    checksums = checksums_of(saved) if compared == "checksum" else {}
     tensors = tuple(reference for reference in saved.artifacts if reference.name != "state.json")
     job = place.job(**SPEC)
     for number in range(attempts):
@@ -123,7 +133,7 @@ def test_damage_after_the_download_is_refused_too(
         shutil.copytree(saved.directory, directory)
         reference, way = chosen(generator, tensors)
         damage(directory / reference.name, way, generator)
-        copy = LoadedCheckpoint(saved.unit, directory, saved.artifacts, saved.fingerprint)
+        copy = LoadedCheckpoint(saved.unit, directory, saved.artifacts, saved.fingerprint, checksums)
         refusals += refused_by_name(partial(job.restore_from_checkpoint, copy), reference.name)
         shutil.rmtree(directory)
     job.restore_from_checkpoint(saved)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from milepost_runtime.checkpoints.checksums import FileChecksum, RunningChecksum
+from milepost_runtime.checksums import FileChecksum, RunningChecksum
 
 from milepost_backtester.parquet import Schema, Table, pa
 from milepost_backtester.tables import Columns

@@ -17,8 +17,8 @@ from typing import TypeAlias
 import numpy as np
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.failures import Problem
-from milepost_runtime.checkpoints.checksums import FileChecksum
 from milepost_runtime.checkpoints.data import FileWriter, LoadedCheckpoint
+from milepost_runtime.checksums import FileChecksum
 from milepost_runtime.errors import CheckpointDamagedError
 
 from milepost_backtester.engine.bars import Floats, Integers

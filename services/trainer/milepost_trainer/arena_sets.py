@@ -98,11 +98,19 @@ class ArenaSets:
         The newest one may be filled again only if it has the right memory already: the engine's own state is
         whole while it is being filled, but not while memory is looked for.
         """
-        free = [found for found in self._sets if not found.held and self._is_ready(found)]
-        fitting = sorted((found for found in free if found.fits(forms)), key=lambda found: found is newest)
-        if fitting:
-            return fitting[0]
-        others = [found for found in free if found is not newest]
+        again: ArenaSet | None = None
+        others: list[ArenaSet] = []
+        for found in self._sets:
+            if found.held or not self._is_ready(found):
+                continue
+            if found is newest:
+                again = found
+            elif found.fits(forms):
+                return found
+            else:
+                others.append(found)
+        if again is not None and again.fits(forms):
+            return again
         if not others and len(self._sets) < SETS_MAX:
             self._sets.append(ArenaSet(self._changed))
             others = self._sets[-1:]

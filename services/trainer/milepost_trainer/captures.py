@@ -130,6 +130,8 @@ class Captures:
         self._forms = _Forms({}, {}, -1, 0)
         self._buffer_copies = BufferCopies()
         self._live_files: list[threading.Event] = []
+        self._settled = False
+        """Nobody reads live memory; asked at every step, where anything else would show."""
 
     @property
     def newest(self) -> Capture:
@@ -179,15 +181,19 @@ class Captures:
         """Keep the trainer from going on until what is returned was called."""
         written = threading.Event()
         self._live_files.append(written)
+        self._settled = False
         return written.set
 
     def settle(self) -> None:
         """Return when nobody reads the trainer's live memory any more; raises what the copying raised."""
+        if self._settled:
+            return
         self._wait_for_newest()
         while self._live_files:
             if not self._live_files[-1].wait(LIVE_SECONDS_MAX):
                 raise TimeoutError("a checkpoint of the live state was not written; the trainer cannot go on")
             self._live_files.pop()
+        self._settled = True
 
     def close(self) -> None:
         """Return when all copies are made and the background thread has ended; lets go of all memory.
@@ -236,6 +242,7 @@ class Captures:
         else:
             capture.copying = self._copier.submit(partial(self._copy, buffers, self._forms, chosen))
         self._newest = capture
+        self._settled = False
         return capture
 
     def _copy(self, buffers: Mapping[str, Tensor], forms: "_Forms", chosen: ArenaSet) -> None:

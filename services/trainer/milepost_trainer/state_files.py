@@ -10,8 +10,8 @@ import torch
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.failures import Problem
 from milepost_contracts.model import JsonObject
-from milepost_runtime.checkpoints.checksums import RunningChecksum
 from milepost_runtime.checkpoints.data import STATE_FILE, FileWriter, LoadedCheckpoint
+from milepost_runtime.checksums import FileChecksum, RunningChecksum, proof_of
 from milepost_runtime.digests import FileDigest, RunningDigest, measure_file
 from milepost_runtime.errors import CheckpointDamagedError
 from torch import Tensor
@@ -21,8 +21,9 @@ from milepost_trainer.engine.state import Layout, TrainerState
 from milepost_trainer.kept_parts import MEDIA_TYPE, KeptParts, PartForms, lasting_content
 from milepost_trainer.state_parts import PREFIXES, PartName, file_of, split, with_keys
 from milepost_trainer.tensor_files.layout import Form, TensorFileError, forms_of
-from milepost_trainer.tensor_files.reading import TensorFile, read_files
-from milepost_trainer.tensor_files.writing import Measured, Measuring, Pace, write_blocks, write_tensors
+from milepost_trainer.tensor_files.measuring import Measured, Measuring
+from milepost_trainer.tensor_files.reading import TensorFile, Wanted, read_files
+from milepost_trainer.tensor_files.writing import Pace, write_blocks, write_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _nothing() -> None:
 
 
 class CheckpointTensors:
-    """Implements ``TensorSource`` over the files of a loaded checkpoint, and checks their digests."""
+    """Implements ``TensorSource`` over the files of a loaded checkpoint, and checks every byte."""
 
     def __init__(self, checkpoint: LoadedCheckpoint) -> None:
         """Read the headers.
@@ -153,6 +154,7 @@ class CheckpointTensors:
             CheckpointDamagedError: a file is missing or unreadable; every one is named.
         """
         self._files: dict[PartName, tuple[ArtifactReference, TensorFile]] = {}
+        self._checksums = checkpoint.checksums
         problems: list[Problem] = []
         references = {reference.name: reference for reference in checkpoint.artifacts}
         for part in PREFIXES:
@@ -184,25 +186,32 @@ class CheckpointTensors:
         problems: list[Problem] = []
         for part, read in zip(parts, read_files(wanted), strict=True):
             reference, _ = self._files[part]
+            expected = self._expected(reference)
             if isinstance(read, Exception):
                 problems.append(Problem(field=reference.name, message=str(read)))
-            elif read != FileDigest(reference.digest, reference.size_bytes):
-                words = f"its bytes are {read.digest}, not {reference.digest}"
+            elif read != expected:
+                words = f"its bytes are {proof_of(read)}, not {proof_of(expected)}"
                 problems.append(Problem(field=reference.name, message=words))
         if problems:
             raise CheckpointDamagedError(problems=problems)
 
-    def _wanted(
-        self, part: PartName, tensors: Mapping[str, Tensor]
-    ) -> tuple[TensorFile, Mapping[str, Tensor]]:
+    def _expected(self, reference: ArtifactReference) -> Measured:
+        """Return the checksum of the bytes whose digest was verified, else what the digest must be."""
+        checksum = self._checksums.get(reference.name)
+        if checksum is None:
+            return FileDigest(reference.digest, reference.size_bytes)
+        return FileChecksum(checksum, reference.size_bytes)
+
+    def _wanted(self, part: PartName, tensors: Mapping[str, Tensor]) -> Wanted:
         """Return a file and all its tensors; those that nobody wants are read as well."""
-        _, file = self._files[part]
+        reference, file = self._files[part]
         others = {
             name: torch.empty(shape, dtype=dtype)
             for name, (shape, dtype) in file.layout.forms().items()
             if name not in tensors
         }
-        return file, {**tensors, **others}
+        is_digest = isinstance(self._expected(reference), FileDigest)
+        return Wanted(file, {**tensors, **others}, RunningDigest if is_digest else RunningChecksum)
 
     def changed_files(self) -> list[Problem]:
         """Return which files are not what was saved; reads them all."""

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from milepost_runtime.bridge.cancellation import CancellationToken
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.checkpoints.spool import Spool
+from milepost_runtime.checksums import measure_both
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.worker.child_sink import ChildSink
 from milepost_runtime.worker.messages import Staged
@@ -42,6 +44,8 @@ STEPS_PER_EPOCH = 4_000
 """More than any course has, so that no epoch ends within one."""
 NEVER = CheckpointPolicySpec(every_seconds=24 * 3600)
 WAIT_SECONDS = 120.0
+PROGRESS_SECONDS = 3600.0
+"""Reports of progress are no part of a save: they go out at boundaries four times a second, with or without."""
 
 
 class EndlessData:
@@ -68,6 +72,9 @@ class Milepost(Contender):
     def __init__(self, size: Size, directory: Path) -> None:
         super().__init__(size, directory)
         self._trainer = self._training(seed=1)
+        # As a worker's child does, which computes nothing else: random states are then those of the process.
+        self._entered = ExitStack()
+        self._entered.enter_context(self._trainer.entered())
         self._spool = Spool(directory)
         self._staged: queue.Queue[tuple[Path, float]] = queue.Queue()
         self._newest = (Path(), 0.0)
@@ -79,7 +86,7 @@ class Milepost(Contender):
             send=self._hear,
             save_now=self._save_now,
             clock=SystemClock(),
-            progress_seconds=0.25,
+            progress_seconds=PROGRESS_SECONDS,
             total_units=self._trainer.total_units,
         )
         self._bridge = self._bridge_of(self._trainer)
@@ -121,7 +128,11 @@ class Milepost(Contender):
     def loading(self) -> Callable[[], dict[str, Tensor]]:
         trainer = self._training(seed=2)
         staged = self._spool.load(self.newest())
-        loaded = LoadedCheckpoint(staged.unit, staged.directory, staged.files, staged.fingerprint)
+        # The host has them from the pass in which it fetched the files and verified their digests.
+        checksums = {
+            file.name: measure_both(staged.directory / file.name)[1].checksum for file in staged.files
+        }
+        loaded = LoadedCheckpoint(staged.unit, staged.directory, staged.files, staged.fingerprint, checksums)
 
         def load() -> dict[str, Tensor]:
             trainer.restore(read_values(loaded), CheckpointTensors(loaded))
@@ -132,6 +143,7 @@ class Milepost(Contender):
     def close(self) -> None:
         self._bridge.__exit__(None, None, None)
         self._sink.close()
+        self._entered.close()
 
     def _training(self, seed: int) -> ModelTrainer:
         parts = TrainingParts(model=build_model(self.size, seed), data=EndlessData(self.size), loss=loss_of)

@@ -9,7 +9,7 @@ from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
 from milepost_contracts.model import JsonObject
 
-from milepost_runtime.checkpoints.checksums import FileChecksum
+from milepost_runtime.checksums import FileChecksum
 from milepost_runtime.digests import FileDigest
 
 STATE_FILE = "state.json"
@@ -60,6 +60,8 @@ class LoadedCheckpoint:
     directory: Path
     artifacts: tuple[ArtifactReference, ...]
     fingerprint: Mapping[str, str]
+    checksums: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By name, taken when the digest was verified: who reads a file later compares this, which is faster."""
 
     def state(self) -> JsonObject:
         """Return the content of ``state.json``."""

@@ -171,16 +171,18 @@ class CheckpointService:
         """
         directory.mkdir(parents=True, exist_ok=True)
         problems = _problems_of_names(artifacts)
+        checksums: dict[str, str] = {}
         for reference in artifacts:
             try:
-                self._store.get_file(reference, directory / reference.name)
+                received = self._store.get_file(reference, directory / reference.name)
+                checksums[reference.name] = received.checksum
             except (ArtifactMissingError, ArtifactDamagedError) as error:
                 problems.append(_problem(reference, error))
         if problems:
             for reference in artifacts:
                 (directory / reference.name).unlink(missing_ok=True)
             raise CheckpointDamagedError(problems=problems)
-        return LoadedCheckpoint(unit, directory, tuple(artifacts), dict(fingerprint or {}))
+        return LoadedCheckpoint(unit, directory, tuple(artifacts), dict(fingerprint or {}), checksums)
 
     def newest_good(self, candidates: Iterable[CandidateT], directory: Path) -> NewestGood[CandidateT]:
         """Load the first good one of ``candidates``, newest first; a damaged one gives way to the one before.

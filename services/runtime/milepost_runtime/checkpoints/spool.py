@@ -23,8 +23,8 @@ from milepost_contracts.ids import TOKEN_PATTERN
 from milepost_contracts.model import ContractModel, JsonObject, Unit
 from pydantic import Field, ValidationError
 
-from milepost_runtime.checkpoints.checksums import Proof, measure_both, proof_of
 from milepost_runtime.checkpoints.data import STATE_FILE, CheckpointData, FileWriter, StagedCheckpoint
+from milepost_runtime.checksums import Proof, measure_both, proof_of
 from milepost_runtime.clock import random_id
 from milepost_runtime.digests import FileDigest, canonical_json, digest_of_bytes, measure_file
 from milepost_runtime.errors import CheckpointDamagedError, CheckpointNotFoundError

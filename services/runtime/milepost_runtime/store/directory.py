@@ -13,6 +13,7 @@ from pathlib import Path
 
 from milepost_contracts.artifacts import ArtifactReference, artifact_key
 
+from milepost_runtime.checksums import FileChecksum
 from milepost_runtime.clock import random_id
 from milepost_runtime.digests import CHUNK_BYTES, measure_file
 from milepost_runtime.errors import ArtifactMissingError, StoreAccessError, StoreUnavailableError
@@ -42,14 +43,16 @@ class DirectoryArtifactStore:
             self._write(reference.key, iter(lambda: reader.read(CHUNK_BYTES), b""))
         return reference
 
-    def get_file(self, reference: ArtifactReference, path: Path) -> None:
+    def get_file(self, reference: ArtifactReference, path: Path) -> FileChecksum:
         """Write the artifact's bytes to ``path``, verified; ``path`` appears only when they are right.
+
+        Returns their checksum, which whoever reads ``path`` next can compare sooner than the digest.
 
         Raises:
             ArtifactMissingError: not in the store.
             ArtifactDamagedError: digest or size differ.
         """
-        transfer.receive(self._chunks(reference), reference, path)
+        return transfer.receive(self._chunks(reference), reference, path)
 
     def verify(self, reference: ArtifactReference) -> None:
         """Read the artifact's bytes and compare digest and size.

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from milepost_contracts.artifacts import ArtifactReference
 
+from milepost_runtime.checksums import FileChecksum
+
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -34,8 +36,10 @@ class ArtifactStore(Protocol):
         """
         ...
 
-    def get_file(self, reference: ArtifactReference, path: Path) -> None:
+    def get_file(self, reference: ArtifactReference, path: Path) -> FileChecksum:
         """Write the artifact's bytes to ``path``, verified; ``path`` appears only when they are right.
+
+        Returns their checksum, which whoever reads ``path`` next can compare sooner than the digest.
 
         Raises:
             ArtifactMissingError: not in the store.

@@ -18,6 +18,7 @@ from minio import Minio
 from minio.error import S3Error
 from urllib3 import PoolManager, Retry, Timeout
 
+from milepost_runtime.checksums import FileChecksum
 from milepost_runtime.digests import CHUNK_BYTES, measure_file
 from milepost_runtime.errors import ArtifactMissingError, StoreUnavailableError
 from milepost_runtime.settings import StoreSettings
@@ -93,14 +94,16 @@ class S3ArtifactStore:
             )
         return reference
 
-    def get_file(self, reference: ArtifactReference, path: Path) -> None:
+    def get_file(self, reference: ArtifactReference, path: Path) -> FileChecksum:
         """Write the artifact's bytes to ``path``, verified; ``path`` appears only when they are right.
+
+        Returns their checksum, which whoever reads ``path`` next can compare sooner than the digest.
 
         Raises:
             ArtifactMissingError: not in the store.
             ArtifactDamagedError: digest or size differ.
         """
-        transfer.receive(self._chunks(reference.key, reference.name), reference, path)
+        return transfer.receive(self._chunks(reference.key, reference.name), reference, path)
 
     def verify(self, reference: ArtifactReference) -> None:
         """Read the artifact's bytes and compare digest and size.

@@ -6,25 +6,28 @@ from typing import BinaryIO
 
 from milepost_contracts.artifacts import ArtifactReference
 
+from milepost_runtime.checksums import FileChecksum, RunningChecksum
 from milepost_runtime.digests import FileDigest, RunningDigest
 from milepost_runtime.errors import ArtifactDamagedError, ArtifactMissingError
 from milepost_runtime.store.durable import replacing
 from milepost_runtime.store.port import ArtifactStore
 
 
-def receive(chunks: Iterable[bytes], reference: ArtifactReference, path: Path) -> None:
-    """Write ``chunks`` to ``path``, which appears only when they are the artifact's bytes.
+def receive(chunks: Iterable[bytes], reference: ArtifactReference, path: Path) -> FileChecksum:
+    """Write ``chunks`` to ``path``, which appears only when they are the artifact's bytes; return their checksum.
 
     Raises:
         ArtifactDamagedError: digest or size differ.
     """
     with replacing(path) as file:
-        running = RunningDigest()
+        running, checksum = RunningDigest(), RunningChecksum()
         for chunk in chunks:
             running.update(chunk)
             _refuse_too_long(running, reference)
+            checksum.update(chunk)
             file.write(chunk)
         compare(running.result(), reference)
+    return checksum.result()
 
 
 def holds(store: ArtifactStore, reference: ArtifactReference) -> bool:

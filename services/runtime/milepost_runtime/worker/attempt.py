@@ -297,4 +297,5 @@ def _restored_message(restored: RestorePoint | None, request: Requested) -> Rest
         artifacts=loaded.artifacts,
         fingerprint=dict(loaded.fingerprint),
         changed_entries=request.changed_entries if is_origin else (),
+        checksums=dict(loaded.checksums),
     )

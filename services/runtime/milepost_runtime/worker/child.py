@@ -152,6 +152,7 @@ class Child:
                     directory=Path(checkpoint.directory),
                     artifacts=checkpoint.artifacts,
                     fingerprint=checkpoint.fingerprint,
+                    checksums=checkpoint.checksums,
                 )
             )
         sink.unit = checkpoint.unit if checkpoint else 0

@@ -26,6 +26,8 @@ class RestoredCheckpoint(ContractModel):
     fingerprint: dict[str, str]
     changed_entries: tuple[str, ...] = ()
     """Of the fingerprint: those that a fork has changed since."""
+    checksums: dict[str, str] = {}
+    """Of the files, by name; where one is missing the digest is compared."""
 
 
 class Stop(ContractModel):

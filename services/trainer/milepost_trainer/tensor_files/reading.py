@@ -7,8 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from milepost_runtime.digests import FileDigest, RunningDigest
+from milepost_runtime.digests import RunningDigest
 from torch import Tensor
 
 from milepost_trainer.tensor_files.block_reading import BlockReader
@@ -19,6 +20,7 @@ from milepost_trainer.tensor_files.layout import (
     header_length,
     parse_layout,
 )
+from milepost_trainer.tensor_files.measuring import Measured, Measuring
 from milepost_trainer.tensor_files.pages import populate, touched_pages
 
 READ_BYTES = 4 * 1024 * 1024
@@ -49,14 +51,14 @@ class TensorFile:
             header = file.read(header_length(length, size_bytes))
         return cls(path, parse_layout(length, header, size_bytes))
 
-    def read_into(self, tensors: Mapping[str, Tensor]) -> FileDigest:
+    def read_into(self, tensors: Mapping[str, Tensor], measuring: Measuring = RunningDigest) -> Measured:
         """Fill contiguous CPU tensors of the file's names and forms; return what the whole file's bytes were.
 
         Raises:
             TensorFileError: the tensors are others, or the file has changed since it was opened.
             OSError: it cannot be read.
         """
-        (read,) = read_files([(self, tensors)])
+        (read,) = read_files([Wanted(self, tensors, measuring)])
         if isinstance(read, Exception):
             raise read
         return read
@@ -78,9 +80,15 @@ class TensorFile:
                 raise TensorFileError(f"{name} cannot be read into a tensor that is not contiguous in memory")
 
 
-def read_files(
-    wanted: Sequence[tuple[TensorFile, Mapping[str, Tensor]]],
-) -> list[FileDigest | TensorFileError | OSError]:
+class Wanted(NamedTuple):
+    """A file, where its tensors go, and how its bytes are measured on the way."""
+
+    file: TensorFile
+    tensors: Mapping[str, Tensor]
+    measuring: Measuring
+
+
+def read_files(wanted: Sequence[Wanted]) -> list[Measured | TensorFileError | OSError]:
     """Fill tensors from several files at the same time; return what each file's bytes were, or what is wrong.
 
     One thread reads, so that blocks come one after the other as disks like it, from all files in proportion to
@@ -90,7 +98,7 @@ def read_files(
         copier = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="filler"))
         memories = [memoryview(touched_pages(READ_BYTES)) for _ in range(BLOCKS_AHEAD)]
         busy: list[list[Future[None]]] = [[] for _ in memories]
-        streams = [_Stream(file, tensors, copier, stack) for file, tensors in wanted]
+        streams = [_Stream(found, copier, stack) for found in wanted]
         turn = 0
         while streams and (stream := min(streams, key=lambda found: found.share_done)).share_done < 1:
             for done in busy[turn]:
@@ -105,13 +113,12 @@ def read_files(
 class _Stream:
     """One file on its way."""
 
-    def __init__(
-        self, file: TensorFile, tensors: Mapping[str, Tensor], copier: ThreadPoolExecutor, stack: ExitStack
-    ) -> None:
+    def __init__(self, wanted: Wanted, copier: ThreadPoolExecutor, stack: ExitStack) -> None:
+        file, tensors = wanted.file, wanted.tensors
         self._file = file
         self._size_bytes = file.layout.size_bytes
         self._done_bytes = 0
-        self._digest = RunningDigest()
+        self._measured = wanted.measuring()
         self._error: TensorFileError | OSError | None = None
         self._copier = copier
         self._hasher = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest"))
@@ -143,13 +150,13 @@ class _Stream:
         self._done_bytes += size_bytes
         block = memory[:size_bytes]
         return [
-            self._hasher.submit(self._digest.update, block),  # pyright: ignore[reportArgumentType]
+            self._hasher.submit(self._measured.update, block),  # pyright: ignore[reportArgumentType]
             self._copier.submit(self._fill, block, start),
         ]
 
-    def result(self) -> FileDigest | TensorFileError | OSError:
+    def result(self) -> Measured | TensorFileError | OSError:
         """Return what all bytes were, once everything was done."""
-        return self._error or self._digest.result()
+        return self._error or self._measured.result()
 
     def _fill(self, block: memoryview, start: int) -> None:
         """Copy a block to the tensors whose bytes it has; blocks come in order."""

@@ -12,13 +12,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
 
-from milepost_runtime.checkpoints.checksums import FileChecksum, RunningChecksum
-from milepost_runtime.digests import FileDigest, RunningDigest
+from milepost_runtime.digests import RunningDigest
 from torch import Tensor
 
 from milepost_trainer.tensor_files.layout import forms_of, layout_of
+from milepost_trainer.tensor_files.measuring import Measured, Measuring
 from milepost_trainer.tensor_files.pages import BLOCK_BYTES, PAGE_BYTES, touched_pages
 
 if sys.platform == "linux":
@@ -27,9 +26,6 @@ if sys.platform == "linux":
 DIRECT_BYTES_MIN = 1024 * 1024
 """Smaller files are written through the cache: nothing is gained otherwise."""
 
-Measured: TypeAlias = FileDigest | FileChecksum
-Measuring: TypeAlias = type[RunningDigest] | type[RunningChecksum]
-"""SHA-256 takes longer than a fast disk, the checksum a tenth of that."""
 Pace = Callable[[int], None]
 """Called before so many bytes are written; may wait."""
 

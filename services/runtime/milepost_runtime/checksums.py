@@ -1,9 +1,10 @@
-"""Checksums of spooled files: taken while a file is written, compared when the host publishes it.
+"""Checksums of files on a local disk: taken while a file is written, compared by who reads it next.
 
-What must be known when a spooled file is durable is only whether its bytes are whole later on. XXH3 with 128 bits
+That is the host, which publishes what a child has spooled, and a child, which goes on from what the host has
+fetched. What they must know is only whether the bytes are still those that were written. XXH3 with 128 bits
 (https://github.com/Cyan4973/xxHash, "Collision ratio comparison") says that at the speed of memory, where SHA-256
 takes longer than the disk. It is no proof against an attacker; the digest that names an artifact is one, and the
-host computes it in the same pass that compares the checksum. See ``docs/adr/0012-checksums-in-the-spool.md``.
+host computes it in the pass that publishes or fetches. See ``docs/adr/0012-checksums-in-the-spool.md``.
 """
 
 from dataclasses import dataclass
