@@ -14,6 +14,7 @@ from milepost_backtester.engine.records import Fill, RoundTrip
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.results import Run, write_results
 from milepost_backtester.statistics import Statistics, compute_statistics, monthly_returns
+from milepost_backtester.statistics.compiled_peaks import falls
 from milepost_runtime.digests import canonical_json
 
 from tests.backtester.backtest_doubles import Script, bars_of
@@ -104,6 +105,31 @@ def test_drawdown(
         longest_bars,
         longest_days * 86_400,
     )
+
+
+def falls_at_every_bar(timestamp: np.ndarray, equity: np.ndarray, first: float) -> tuple[float, ...]:
+    """The same with a depth at every bar, as the formulas are written."""
+    below = 1 - equity / np.maximum.accumulate(np.maximum(equity, first))
+    edges = np.concatenate(([-1], np.flatnonzero(below <= 0), [len(equity)]))
+    ends = timestamp[np.minimum(edges[1:], len(equity) - 1)]
+    bars = np.diff(edges) - 1
+    seconds = np.where(bars > 0, (ends - timestamp[np.maximum(edges[:-1], 0)]) / 1e9, 0.0)
+    deepest = int(np.argmax(below))
+    if below[deepest] <= 0:
+        return (0.0, 0, 0.0, 0, 0.0)
+    part = int(np.searchsorted(edges, deepest)) - 1
+    return below[deepest], bars[part], seconds[part], bars.max(), seconds.max()
+
+
+def test_drawdowns_of_any_curve_are_those_of_the_formulas() -> None:
+    """One pass over the peaks finds to the last bit what a depth at every bar says, with ties and below 0 too."""
+    for seed in range(200):
+        draw = np.random.default_rng(seed)
+        steps = draw.normal(0, 10.0 ** draw.integers(-3, 2), draw.integers(1, 400)) * (draw.random() < 0.9)
+        equity = 100 + np.cumsum(np.round(steps, int(draw.integers(0, 12))))
+        timestamp = np.cumsum(draw.integers(1, 10**15, len(equity)))
+        first = float(draw.choice([equity[0], 100.0, equity.max() + 1]))
+        assert falls(timestamp, equity, first) == falls_at_every_bar(timestamp, equity, first)
 
 
 def test_trades_and_exposure() -> None:

@@ -38,16 +38,16 @@ def test_returns_sum_as_fsum_sums_them(count: int, seed: int) -> None:
 def test_nearly_all_sums_are_proven_without_a_second_look() -> None:
     """Of ten thousand sums no more than one in a hundred has to be made again, slowly."""
     draw = np.random.default_rng(3)
-    sums = [proven_total(draw.normal(0, 1e-4, 300)) for _ in range(10_000)]
+    sums = [proven_total(draw.normal(0, 1e-4, 300)).proven for _ in range(10_000)]
     products = [proven_products(values, 0.1, values, 0.2) for values in draw.normal(0, 1, (1_000, 300))]
-    assert sum(not proven for _, proven in sums) < 100
+    assert sums.count(False) < 100
     assert sum(not proven for _, proven in products) < 10
 
 
 def test_what_cannot_be_told_is_called_unproven() -> None:
     """A sum that lies half-way between two numbers, or is no number, is left to the slow way."""
     tie = np.array([1.0, 2.0**-53, 2.0**-106, -(2.0**-106)])
-    assert not proven_total(tie)[1]
+    assert not proven_total(tie).proven
     assert total(tie) == fsum(tie.tolist())
-    assert not proven_total(np.array([1.0, nan]))[1]
-    assert not proven_total(np.array([inf, 1.0, -inf]))[1]
+    assert not proven_total(np.array([1.0, nan])).proven
+    assert not proven_total(np.array([inf, 1.0, -inf])).proven

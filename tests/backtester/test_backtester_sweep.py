@@ -1,6 +1,8 @@
 """Sweeps: each combination is a backtest, bit for bit; stopped anywhere and resumed, the result is the same."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache
@@ -46,6 +48,7 @@ pytestmark = pytest.mark.unit
 TERMS = Terms(
     commission_rate=0.001, spread=0.02, slippage_random_rate=0.001, slippage_seed=7, borrow_rate=0.05
 )
+ROOT = Path(__file__).parents[2]
 EVERY = CheckpointPolicySpec(every_units=1, min_seconds=0)
 
 
@@ -325,6 +328,18 @@ def test_what_cannot_be_swept_is_refused(place: Workplace, changed: dict[str, An
     strategy = given.pop("strategy", None)
     with pytest.raises(ValueError, match=words):
         place.job(**given, **({"strategy": strategy["name"]} if strategy else {}))
+
+
+def test_a_sweep_of_compiled_rules_needs_no_compiler() -> None:
+    """Kernel and figures are loaded from the disk: numba, a hundred megabytes and a second, is not imported."""
+    code = (
+        "import sys; from tests.backtester.sweep_doubles import *;"
+        "finished(engine_of(trials_of(make_bars(500, 5)), threads=2)); print('numba' in sys.modules)"
+    )
+    run_once = [sys.executable, "-c", code]
+    subprocess.run(run_once, cwd=ROOT, check=True, capture_output=True)  # compiled now, if it was not
+    done = subprocess.run(run_once, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_threads_are_a_setting() -> None:

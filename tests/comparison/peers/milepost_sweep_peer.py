@@ -10,7 +10,6 @@ from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_backtester.sweep.engine import SweepEngine
 from milepost_backtester.sweep.plan import Plan, whole
 from milepost_backtester.sweep.trials import Trials
-from milepost_backtester.sweep.worker import threads_of
 from milepost_contracts.specs.backtest import SmaCrossParameters
 from milepost_runtime.clock import SystemClock
 from sweep_workload import PAIRS, Swept, serve_sweep
@@ -26,7 +25,7 @@ def run(bars: Bars) -> Callable[[], Swept]:
     plan = Plan(combinations, whole(len(bars)), walks=False)
     terms = Terms(commission_rate=RATE)
     trials = Trials(bars, make, initial_cash=CASH, terms=terms, tier="compiled", clock=SystemClock())
-    threads = threads_of(os.environ)
+    threads = len(os.sched_getaffinity(0))
     with SweepEngine(
         plan, trials, initial_cash=CASH, rank_by="sharpe", direction="highest", threads=threads
     ) as engine:

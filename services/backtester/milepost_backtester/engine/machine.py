@@ -191,5 +191,15 @@ def signals_entry(signals: Any) -> Any:
     return _entry(entry, 3)
 
 
+def numbers_entry(function: Any) -> Any:
+    """A function of two arrays of floats, one of whole numbers, and one of numbers given and found."""
+
+    def entry(frame: int) -> int:
+        function(_floats(frame, 0), _floats(frame, 1), _integers(frame, 2), _floats(frame, 3))
+        return 0
+
+    return _entry(entry, 1)
+
+
 def _entry(function: Any, arguments: int) -> Any:
     return nb.cfunc(WORD(*[WORD] * arguments), error_model="numpy")(function)

@@ -83,6 +83,20 @@ def signals_call(signals: Compiled) -> NativeCall:
     return ctypes.CFUNCTYPE(_WORD, *[_WORD] * 3)(address)
 
 
+@cache
+def numbers_call(function: Compiled) -> NativeCall:
+    """``(frame)``: see ``machine.numbers_entry``; a frame has three numbers for each array, as ``Frame`` has them.
+
+    Other threads go on meanwhile.
+
+    Raises:
+        CompiledCodeError: it cannot be called without numba.
+    """
+    source = digest_of_code(function)
+    address = address_of(function.py_func.__name__, source, lambda: _machine().numbers_entry(function.target))
+    return ctypes.CFUNCTYPE(_WORD, _WORD)(address)
+
+
 def address_of(name: str, source: str, build: Callable[[], Any]) -> int:
     """Return where the code of an entry lies, after compiling it if need be.
 

@@ -62,4 +62,4 @@ def compute_statistics(
 
 def _exposed(position: Floats) -> int:
     """Count the bars with any position: (bars,) or (symbols, bars)."""
-    return int(np.count_nonzero(np.atleast_2d(position).any(axis=0)))
+    return int(np.count_nonzero(position if position.ndim == 1 else position.any(axis=0)))

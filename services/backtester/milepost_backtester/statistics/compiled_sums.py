@@ -6,62 +6,127 @@ most ``n * 2**-53`` times the sum of their absolute values. Where the exact sum,
 round to one and the same number, that number is what ``fsum`` returns: rounding is monotonic.
 """
 
-import numpy as np
+from typing import NamedTuple
 
-from milepost_backtester.engine.bars import Floats
+from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.compiled import compiled
+from milepost_backtester.statistics.compiled_calls import called, scratch_floats
 
 LANES = 16
 SLACK = 2.0**-51
 """Four times the error of one rounding."""
 
 
-@compiled
-def proven_total(values: Floats) -> tuple[float, bool]:
+class Total(NamedTuple):
+    """A sum, whether it is proven, and the ends of what was added up; they count only where it is."""
+
+    value: float
+    proven: bool
+    lowest: float
+    highest: float
+
+
+def proven_total(values: Floats) -> Total:
     """Return the sum of the values and whether it is proven to be the exact one, rounded once."""
-    sums, errors, sizes = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
-    whole = len(values) // LANES * LANES
-    for start in range(0, whole, LANES):
-        for lane in range(LANES):
-            value, before = values[start + lane], sums[lane]
-            after = before + value
-            part = after - before
-            error = (before - (after - part)) + (value - part)
-            sums[lane] = after
-            errors[lane] += error
-            sizes[lane] += abs(error)
-    total, error, size = _joined(sums, errors, sizes)
-    for place in range(whole, len(values)):
-        total, lost = _two_sum(total, values[place])
-        error += lost
-        size += abs(lost)
-    return _proven(total, error, size, len(values))
+    first = values.item(0) if len(values) else 0.0
+    value, proven, lowest, highest = called(add_up, [0.0, 0.0, first, first], values)
+    return Total(value, proven == 1.0, lowest, highest)
 
 
-@compiled
 def proven_products(
     first: Floats, first_mean: float, second: Floats, second_mean: float
 ) -> tuple[float, bool]:
     """Return the sum of ``(first - first_mean) * (second - second_mean)``, each rounded, likewise."""
-    sums, errors, sizes = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
-    whole = len(first) // LANES * LANES
-    for start in range(0, whole, LANES):
+    value, proven = called(add_products, [first_mean, second_mean], first, second)
+    return value, proven == 1.0
+
+
+def proven_downside(values: Floats) -> tuple[float, bool]:
+    """Return the sum of the squares of the negative values, each rounded, likewise."""
+    value, proven = called(add_downside, [0.0, 0.0], values)
+    return value, proven == 1.0
+
+
+@compiled
+def add_up(values: Floats, others: Floats, whole: Integers, numbers: Floats) -> None:
+    """Numbers found: sum, proven, lowest, highest; the last two are given as any of the values."""
+    sums, errors, sizes = scratch_floats(16), scratch_floats(16), scratch_floats(16)
+    _empty(sums, errors, sizes)
+    lows, highs = scratch_floats(16), scratch_floats(16)
+    for lane in range(LANES):
+        lows[lane], highs[lane] = numbers[2], numbers[3]
+    body = len(values) // LANES * LANES
+    for start in range(0, body, LANES):
         for lane in range(LANES):
-            value = (first[start + lane] - first_mean) * (second[start + lane] - second_mean)
-            before = sums[lane]
-            after = before + value
-            part = after - before
-            error = (before - (after - part)) + (value - part)
-            sums[lane] = after
-            errors[lane] += error
-            sizes[lane] += abs(error)
+            value = values[start + lane]
+            _add(sums, errors, sizes, lane, value)
+            lows[lane], highs[lane] = min(lows[lane], value), max(highs[lane], value)
+    for place in range(body, len(values)):
+        value, lane = values[place], place - body
+        _add(sums, errors, sizes, lane, value)
+        lows[lane], highs[lane] = min(lows[lane], value), max(highs[lane], value)
+    _prove(sums, errors, sizes, len(values), numbers)
+    for lane in range(LANES):
+        numbers[2], numbers[3] = min(numbers[2], lows[lane]), max(numbers[3], highs[lane])
+
+
+@compiled
+def add_products(first: Floats, second: Floats, whole: Integers, numbers: Floats) -> None:
+    """Numbers given: both means; found: sum, proven."""
+    sums, errors, sizes = scratch_floats(16), scratch_floats(16), scratch_floats(16)
+    _empty(sums, errors, sizes)
+    first_mean, second_mean = numbers[0], numbers[1]
+    body = len(first) // LANES * LANES
+    for start in range(0, body, LANES):
+        for lane in range(LANES):
+            product = (first[start + lane] - first_mean) * (second[start + lane] - second_mean)
+            _add(sums, errors, sizes, lane, product)
+    for place in range(body, len(first)):
+        product = (first[place] - first_mean) * (second[place] - second_mean)
+        _add(sums, errors, sizes, place - body, product)
+    _prove(sums, errors, sizes, len(first), numbers)
+
+
+@compiled
+def add_downside(values: Floats, others: Floats, whole: Integers, numbers: Floats) -> None:
+    """Numbers found: sum, proven."""
+    sums, errors, sizes = scratch_floats(16), scratch_floats(16), scratch_floats(16)
+    _empty(sums, errors, sizes)
+    body = len(values) // LANES * LANES
+    for start in range(0, body, LANES):
+        for lane in range(LANES):
+            loss = min(values[start + lane], 0.0)
+            _add(sums, errors, sizes, lane, loss * loss)
+    for place in range(body, len(values)):
+        loss = min(values[place], 0.0)
+        _add(sums, errors, sizes, place - body, loss * loss)
+    _prove(sums, errors, sizes, len(values), numbers)
+
+
+@compiled
+def _empty(sums: Floats, errors: Floats, sizes: Floats) -> None:
+    for lane in range(LANES):
+        sums[lane], errors[lane], sizes[lane] = 0.0, 0.0, 0.0
+
+
+@compiled
+def _add(sums: Floats, errors: Floats, sizes: Floats, lane: int, value: float) -> None:
+    before = sums[lane]
+    after = before + value
+    part = after - before
+    error = (before - (after - part)) + (value - part)
+    sums[lane] = after
+    errors[lane] += error
+    sizes[lane] += abs(error)
+
+
+@compiled
+def _prove(sums: Floats, errors: Floats, sizes: Floats, count: int, numbers: Floats) -> None:
     total, error, size = _joined(sums, errors, sizes)
-    for place in range(whole, len(first)):
-        value = (first[place] - first_mean) * (second[place] - second_mean)
-        total, lost = _two_sum(total, value)
-        error += lost
-        size += abs(lost)
-    return _proven(total, error, size, len(first))
+    room = SLACK * (count + 4 * LANES) * size
+    least, most = total + (error - room), total + (error + room)
+    # Not equal either when something is not a number.
+    numbers[0], numbers[1] = least, 1.0 if least == most else 0.0
 
 
 @compiled
@@ -79,11 +144,3 @@ def _two_sum(first: float, second: float) -> tuple[float, float]:
     total = first + second
     part = total - first
     return total, (first - (total - part)) + (second - part)
-
-
-@compiled
-def _proven(total: float, error: float, size: float, count: int) -> tuple[float, bool]:
-    room = SLACK * (count + 4 * LANES) * size
-    least, most = total + (error - room), total + (error + room)
-    # Not equal either when something is not a number.
-    return least, least == most

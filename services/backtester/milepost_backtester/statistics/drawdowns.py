@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from milepost_backtester.engine.bars import Floats, Integers
-from milepost_backtester.statistics.compiled_peaks import fill_peaks
+from milepost_backtester.statistics.compiled_peaks import falls, fill_peaks
 from milepost_backtester.statistics.figures import Figures
 
 
@@ -33,7 +33,7 @@ class Drawdowns:
 def depths(equity: Floats, initial_cash: float) -> Floats:
     """Return how far each bar's equity lies below the highest so far, as a share of it."""
     peaks = np.empty(len(equity))
-    fill_peaks(np.ascontiguousarray(equity), initial_cash, peaks)
+    fill_peaks(equity, initial_cash, peaks)
     return 1 - equity / peaks
 
 
@@ -43,17 +43,4 @@ def find_drawdowns(timestamp: Integers, equity: Floats, initial_cash: float) -> 
     The initial cash is the first peak and counts from the first bar. Bars lie between a peak and its recovery,
     time runs from the one to the other, or to the last bar.
     """
-    below = depths(equity, initial_cash)
-    at_peak = np.flatnonzero(below <= 0)
-    edges = np.concatenate(([-1], at_peak, [len(equity)]))
-    starts = timestamp[np.maximum(edges[:-1], 0)]
-    ends = timestamp[np.minimum(edges[1:], len(equity) - 1)]
-    bars = np.diff(edges) - 1
-    seconds = np.where(bars > 0, (ends - starts) / 1e9, 0.0)
-    deepest = int(np.argmax(below))
-    if below[deepest] <= 0:
-        return Drawdowns(0.0, 0, 0.0, 0, 0.0)
-    part = int(np.searchsorted(edges, deepest)) - 1
-    return Drawdowns(
-        float(below[deepest]), int(bars[part]), float(seconds[part]), int(bars.max()), float(seconds.max())
-    )
+    return Drawdowns(*falls(timestamp, equity, initial_cash))

@@ -7,7 +7,7 @@ import numpy as np
 from milepost_backtester.engine.bars import Floats
 from milepost_backtester.statistics.drawdowns import Drawdowns
 from milepost_backtester.statistics.figures import Figure, Figures, Undefined
-from milepost_backtester.statistics.sums import Sample, grown, mean, sample_of
+from milepost_backtester.statistics.sums import Sample, grown, mean, mean_downside, sample_of
 
 TAIL = 0.05
 """Share of the bars that are called the worst."""
@@ -50,7 +50,7 @@ def risk_figures(returns: Sample | Undefined, bars_per_year: float | Undefined) 
         return dict.fromkeys(NAMES, bars_per_year)
     yearly = sqrt(bars_per_year)
     average, spread = returns.average, returns.spread
-    downside = sqrt(mean(np.minimum(returns.values, 0.0) ** 2))
+    downside = sqrt(mean_downside(returns.values))
     quantile, shortfall = _tail(returns.values)
     return {
         "volatility": spread * yearly,

@@ -6,7 +6,7 @@ from math import fsum, sqrt
 import numpy as np
 
 from milepost_backtester.engine.bars import Floats
-from milepost_backtester.statistics.compiled_sums import proven_products, proven_total
+from milepost_backtester.statistics.compiled_sums import proven_downside, proven_products, proven_total
 from milepost_backtester.statistics.figures import Undefined
 
 POWER_DIGITS = 12
@@ -14,9 +14,8 @@ POWER_DIGITS = 12
 
 def total(values: Floats) -> float:
     """Return the exact sum, rounded once; 0 of no values."""
-    values = np.ascontiguousarray(values)
-    found, proven = proven_total(values)
-    return found if proven else fsum(values.tolist())
+    found = proven_total(values)
+    return found.value if found.proven else fsum(values.tolist())
 
 
 def mean(values: Floats) -> float:
@@ -26,12 +25,19 @@ def mean(values: Floats) -> float:
 
 def covariance(first: Floats, second: Floats, *, means: tuple[float, float] | None = None) -> float:
     """Return the sample covariance of at least two pairs, in two passes; ``means`` spare the first one."""
-    first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
     first_mean, second_mean = means or (mean(first), mean(second))
     found, proven = proven_products(first, first_mean, second, second_mean)
     if not proven:
         found = fsum(((first - first_mean) * (second - second_mean)).tolist())
     return found / (len(first) - 1)
+
+
+def mean_downside(values: Floats) -> float:
+    """Return the mean square of the values, those from 0 on counted as 0; there must be values."""
+    found, proven = proven_downside(values)
+    if not proven:
+        found = fsum((np.minimum(values, 0.0) ** 2).tolist())
+    return found / len(values)
 
 
 def deviation(values: Floats) -> float:
@@ -52,9 +58,10 @@ class Sample:
 
 def sample_of(values: Floats) -> Sample:
     """Return the values with their mean and deviation."""
-    average = mean(values)
+    found = proven_total(values)
+    average = (found.value if found.proven else fsum(values.tolist())) / len(values)
     # The rounded mean of equal values may lie beside them, which would leave a deviation of dust.
-    if values.min() == values.max():
+    if found.lowest == found.highest if found.proven else values.min() == values.max():
         return Sample(values, average, 0.0, 0.0)
     variance = covariance(values, values, means=(average, average))
     return Sample(values, average, variance, sqrt(variance))

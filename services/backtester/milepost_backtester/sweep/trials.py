@@ -20,6 +20,7 @@ from milepost_backtester.engine.terms import Terms
 from milepost_backtester.statistics import compute_statistics
 from milepost_backtester.statistics.figures import Statistics
 from milepost_backtester.statistics.market import Market, market_of
+from milepost_backtester.sweep.memory import keep_freed_memory
 from milepost_backtester.sweep.plan import Fold
 
 Parameters = Mapping[str, Any]
@@ -53,6 +54,7 @@ class Trials:
         clock: Clock,
     ) -> None:
         """``make_strategy``: from parameters and the bars that the strategy will see."""
+        keep_freed_memory()
         self._bars = bars
         self._make_strategy = make_strategy
         self._initial_cash = initial_cash
