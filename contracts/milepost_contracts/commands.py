@@ -5,6 +5,7 @@ from typing import ClassVar, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from milepost_contracts.checkpoints import CheckpointPolicySpec
+from milepost_contracts.cleanup import CleanUpCheckpoints
 from milepost_contracts.ids import CheckpointId, KindName, OperationId, Token
 from milepost_contracts.model import ContractModel, JsonObject
 
@@ -183,7 +184,7 @@ class LimitKind(ContractModel):
     dry_run: bool = False
 
 
-Command: TypeAlias = (
+OperationCommand: TypeAlias = (
     StartOperation
     | CancelOperation
     | ResumeOperation
@@ -193,10 +194,10 @@ Command: TypeAlias = (
     | PinCheckpoint
     | UnpinCheckpoint
     | DeleteCheckpoint
-    | HoldDispatch
-    | ReleaseDispatch
-    | LimitKind
 )
+"""Commands about one operation."""
+DispatchCommand: TypeAlias = HoldDispatch | ReleaseDispatch | LimitKind
+Command: TypeAlias = OperationCommand | DispatchCommand | CleanUpCheckpoints
 
 COMMANDS: dict[str, type[Command]] = {
     "start": StartOperation,
@@ -211,6 +212,7 @@ COMMANDS: dict[str, type[Command]] = {
     "hold": HoldDispatch,
     "release": ReleaseDispatch,
     "limit": LimitKind,
+    "cleanup": CleanUpCheckpoints,
 }
 """Command classes by their name on the bus."""
 

@@ -158,6 +158,22 @@ class CheckpointDeleted(_Event):
     requested_by: str = "unknown"
 
 
+class CheckpointContinued(_Event):
+    """A descendant goes on from a checkpoint of this operation, having none of its own.
+
+    Written before the descendant's own ``resumed``: of a deletion and a resume at the same moment one wins.
+    """
+
+    SIDE = Side.CONTROL
+    NAME = "checkpoint-continued"
+    checkpoint_id: CheckpointId
+    parent_id: OperationId
+    """The descendant that is resumed, forked or retried."""
+    child_id: OperationId
+    """The operation that is about to be made from it."""
+    requested_by: str = "unknown"
+
+
 # --- run events -----------------------------------------------------------------------------------
 
 
@@ -286,6 +302,7 @@ ControlEvent: TypeAlias = (
     | CheckpointPinned
     | CheckpointUnpinned
     | CheckpointDeleted
+    | CheckpointContinued
 )
 RunEvent: TypeAlias = (
     Claimed | Started | Progress | StateSnapshot | Cancelled | Completed | Failed | Released | AttemptLost
@@ -303,6 +320,7 @@ CONTROL_EVENTS: tuple[type[ControlEvent], ...] = (
     CheckpointPinned,
     CheckpointUnpinned,
     CheckpointDeleted,
+    CheckpointContinued,
 )
 RUN_EVENTS: tuple[type[RunEvent], ...] = (
     Claimed,

@@ -13,6 +13,7 @@ from milepost_contracts.checkpoints import (
     CheckpointReason,
     Manifest,
 )
+from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints, CleanupEntry, KeepBest, KeptBecause
 from milepost_contracts.commands import (
     CancelOperation,
     CheckpointNow,
@@ -35,6 +36,7 @@ from milepost_contracts.events import (
     AttemptLost,
     Cancelled,
     CancelRequested,
+    CheckpointContinued,
     CheckpointDeleted,
     CheckpointPinned,
     CheckpointRecorded,
@@ -174,6 +176,15 @@ COMMAND_EXAMPLES: Mapping[str, Envelope] = {
     "hold": _command(HoldDispatch(kind="training", reason="the machine moves"), "cmd-hold-1"),
     "release": _command(ReleaseDispatch(kind="training"), "cmd-release-1"),
     "limit": _command(LimitKind(kind="training", limit=2, reason="one GPU is broken"), "cmd-limit-1"),
+    "cleanup": _command(
+        CleanUpCheckpoints(
+            older_than_seconds=30 * 86_400,
+            keep_newest=2,
+            keep_best=KeepBest(metric="equity"),
+            reason="monthly",
+        ),
+        "cmd-cleanup-1",
+    ),
 }
 """Envelopes by the command's name on the bus."""
 
@@ -213,6 +224,12 @@ _EVENTS: tuple[Event, ...] = (
         manifest_key=manifest_key(_OPERATION, _CHECKPOINT),
         size_bytes=_SIZE_BYTES + _TRADES.size_bytes,
         reason="too many",
+        requested_by="/http",
+    ),
+    CheckpointContinued(
+        checkpoint_id=_CHECKPOINT,
+        parent_id=_CHILD,
+        child_id=operation_id_of("cmd-resume-2"),
         requested_by="/http",
     ),
     Resumed(child_id=_CHILD, checkpoint_id=_CHECKPOINT, child=_CHILD_REQUESTED, requested_by="/http"),
@@ -294,3 +311,31 @@ KIND_EXAMPLE = KindDescription(
     example=BACKTEST_SPEC.model_dump(mode="json"),
 )
 """What the worker announces."""
+
+CLEANUP_EXAMPLE = CleanedUp(
+    command_id="cmd-cleanup-1",
+    deleted=(
+        CleanupEntry(
+            operation_id=_OPERATION,
+            checkpoint_id=_CHECKPOINT,
+            kind="backtest",
+            unit=5000,
+            saved_at=_TIME,
+            size_bytes=_SIZE_BYTES,
+            message="older than 30 days; not among the 2 newest",
+        ),
+    ),
+    skipped=(
+        CleanupEntry(
+            operation_id=_CHILD,
+            checkpoint_id=checkpoint_id_of(_CHILD, 1, 1),
+            kind="backtest",
+            unit=7500,
+            saved_at=_TIME,
+            size_bytes=_SIZE_BYTES,
+            kept=KeptBecause.PINNED,
+            message="it is pinned",
+        ),
+    ),
+)
+"""What came of a cleanup."""

@@ -27,7 +27,7 @@ from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_contracts.specs.sweep import SweepSpec
 from milepost_contracts.specs.training import TrainingSpec
-from milepost_contracts.verdicts import VERDICT
+from milepost_contracts.verdicts import CLEANUP_VERDICT, VERDICT
 
 DIRECTORY = Path(__file__).parent.parent / "schemas"
 _NOT_NUMBERS = ["NaN", "Infinity", "-Infinity"]
@@ -67,6 +67,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "spec.sweep.v1": TypeAdapter(SweepSpec),
         "spec.training.v1": TypeAdapter(TrainingSpec),
         "task.bars.v1": TypeAdapter(BarsTaskParameters),
+        "verdict.cleanup.v1": CLEANUP_VERDICT,
         "verdict.v1": VERDICT,
     }
     return {f"{name}.json": _schema(name, model) for name, model in sorted(models.items())}

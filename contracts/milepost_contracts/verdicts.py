@@ -4,6 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
+from milepost_contracts.cleanup import CleanedUp
 from milepost_contracts.failures import Problem, RejectionCode
 from milepost_contracts.ids import CheckpointId, OperationId
 from milepost_contracts.lineage import SettingChange
@@ -50,4 +51,11 @@ class Rejected(ContractModel):
 
 
 Verdict: TypeAlias = Annotated[Accepted | Duplicate | Rejected, Field(discriminator="verdict")]
+"""On a command about one operation."""
 VERDICT: TypeAdapter[Accepted | Duplicate | Rejected] = TypeAdapter(Verdict)
+CleanupVerdict: TypeAlias = Annotated[CleanedUp | Rejected, Field(discriminator="verdict")]
+"""On a cleanup."""
+CLEANUP_VERDICT: TypeAdapter[CleanedUp | Rejected] = TypeAdapter(CleanupVerdict)
+AnyVerdict: TypeAlias = Annotated[Accepted | Duplicate | Rejected | CleanedUp, Field(discriminator="verdict")]
+ANY_VERDICT: TypeAdapter[Accepted | Duplicate | Rejected | CleanedUp] = TypeAdapter(AnyVerdict)
+"""For those who do not know which command it is the verdict on."""

@@ -73,6 +73,7 @@ def test_verdicts_are_valid() -> None:
     [
         ("manifest.v1", examples.MANIFEST_EXAMPLE),
         ("dataset.v1", examples.DATASET_EXAMPLE),
+        ("verdict.cleanup.v1", examples.CLEANUP_EXAMPLE),
         ("heartbeat.v1", examples.HEARTBEAT_EXAMPLE),
         ("kind.v1", examples.KIND_EXAMPLE),
         ("spec.backtest.v1", examples.BACKTEST_SPEC),

@@ -373,7 +373,7 @@ async def test_unknown_command_is_answered(workshop: Workshop) -> None:
         message(), command_name="explode", fallback_id="x"
     )
     assert code(verdict) is RejectionCode.INVALID_COMMAND
-    assert "cancel, checkpoint-now, delete-checkpoint, fork" in verdict.message
+    assert "cancel, checkpoint-now, cleanup, delete-checkpoint" in verdict.message
 
 
 async def test_good_message_is_handled(workshop: Workshop) -> None:

@@ -108,6 +108,20 @@ class MemoryWorkGate:
         self.applied.set()
 
 
+@dataclass
+class MemoryCandidates:
+    """Implements ``CleanupCandidates``: every operation, which costs a look each."""
+
+    event_log: MemoryEventLog
+
+    async def operations_to_clean(
+        self, rules: object, *, after_id: str, limit: int, **_: object
+    ) -> list[str]:
+        ids = {entry.operation_id for entry in self.event_log.entries}
+        wanted = getattr(rules, "operation_id", None)
+        return sorted(each for each in ids if each > after_id and wanted in (None, each))[:limit]
+
+
 class Workshop:
     """Everything composed, with its doubles at hand."""
 
@@ -119,7 +133,7 @@ class Workshop:
         self.datasets = MemoryDatasets({"aapl": dataset()})
         self.store = DirectoryArtifactStore(directory / "store")
         self.operations = Operations(self.event_log)
-        self.clock = ManualClock()
+        self.clock = ManualClock(EPOCH)
         self.appender = Appender(self.event_log, self.clock, "/orchestrator/o-1")
         self.alarms = Alarms(self.clock)
         self.effects = Effects(
@@ -131,7 +145,13 @@ class Workshop:
         self.gate = MemoryWorkGate()
         self.dispatching = Dispatching(self.records, self.gate, self.clock, "/orchestrator/o-1")
         self.handler = CommandHandler(
-            self.operations, self.appender, self.effects, self.specs, self.store, self.dispatching
+            self.operations,
+            self.appender,
+            self.effects,
+            self.specs,
+            self.store,
+            self.dispatching,
+            MemoryCandidates(self.event_log),
         )
         self.reactor = Reactor(self.effects)
         self.registrar = Registrar(

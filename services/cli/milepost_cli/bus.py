@@ -1,11 +1,12 @@
 """The bus as the command line uses it: commands with their verdict, and the event log."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from milepost_contracts import events
-from milepost_contracts.commands import Command
+from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints
+from milepost_contracts.commands import DispatchCommand, OperationCommand
 from milepost_contracts.events import Side
 from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
 from milepost_runtime.bus.connection import BusConnection, connect
@@ -23,6 +24,8 @@ from milepost_cli.quiet import silence_logs
 SOURCE = "/cli"
 CONNECT_SECONDS = 4.0
 VERDICT_SECONDS = 10.0
+CLEANUP_SECONDS = 60.0
+"""A step of a cleanup reads and writes many operations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,9 @@ class Bus:
     client: MilepostClient
     event_log: JetStreamEventLog
 
-    async def command(self, command: Command, command_id: str | None = None) -> Accepted | Duplicate:
+    async def command(
+        self, command: OperationCommand | DispatchCommand, command_id: str | None = None
+    ) -> Accepted | Duplicate:
         """Send a command and return the verdict.
 
         Raises:
@@ -41,17 +46,20 @@ class Bus:
             UnreachableError: no verdict came in time.
         """
         command_id = command_id or random_id("cmd")
-        try:
+        with _unanswered(VERDICT_SECONDS, command_id):
             verdict = await self.client.request(
                 command, command_id=command_id, timeout_seconds=VERDICT_SECONDS
             )
-        except BusUnavailableError as error:
-            raise UnreachableError(
-                f"no orchestrator answered within {VERDICT_SECONDS:g} s",
-                fix=f"see `milepost doctor`, then repeat with --command-id {command_id}, which is safe",
-                code="no-verdict",
-                details={"command_id": command_id},
-            ) from error
+        if isinstance(verdict, Rejected):
+            raise error_of_verdict(verdict)
+        return verdict
+
+    async def clean_up(self, command: CleanUpCheckpoints, command_id: str) -> CleanedUp:
+        """Send one step of a cleanup and return what came of it; raises as ``command`` does."""
+        with _unanswered(CLEANUP_SECONDS, command_id):
+            verdict = await self.client.request(
+                command, command_id=command_id, timeout_seconds=CLEANUP_SECONDS
+            )
         if isinstance(verdict, Rejected):
             raise error_of_verdict(verdict)
         return verdict
@@ -87,6 +95,19 @@ class Bus:
         """Yield an operation's events from its first on, up to the one that ends it."""
         async for entry in self.client.follow(operation_id):
             yield entry
+
+
+@contextmanager
+def _unanswered(seconds: float, command_id: str) -> Generator[None]:
+    try:
+        yield
+    except BusUnavailableError as error:
+        raise UnreachableError(
+            f"no orchestrator answered within {seconds:g} s",
+            fix=f"see `milepost doctor`, then repeat with --command-id {command_id}, which is safe",
+            code="no-verdict",
+            details={"command_id": command_id},
+        ) from error
 
 
 def no_operation(operation_id: str) -> NotFoundError:

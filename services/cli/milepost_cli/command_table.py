@@ -55,6 +55,9 @@ COMMANDS: tuple[CommandEntry, ...] = (
     CommandEntry("show", "show", LOOKING, "Show one operation."),
     CommandEntry("follow", "follow", LOOKING, "Watch an operation until it has ended."),
     CommandEntry("checkpoints", "checkpoints", LOOKING, "List checkpoints, show, save, pin and delete one."),
+    CommandEntry(
+        "cleanup", "cleanup", OPERATIONS, "Delete old checkpoints by rules; shown before, and confirmed."
+    ),
     CommandEntry("events", "events", LOOKING, "Show, step through, export, import and compare events."),
     CommandEntry(
         "projections",

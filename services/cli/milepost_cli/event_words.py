@@ -63,6 +63,8 @@ def _details(event: events.Event) -> str:
             | events.CheckpointDeleted(checkpoint_id=checkpoint_id, reason=reason)
         ):
             return f"{checkpoint_id}, {reason}" if reason else checkpoint_id
+        case events.CheckpointContinued(checkpoint_id=checkpoint_id, parent_id=parent_id, child_id=child_id):
+            return f"{checkpoint_id}, by {child_id}, made from {parent_id}"
         case events.Claimed(attempt=attempt, worker_id=worker_id, pid=pid):
             return f"attempt {attempt} by {worker_id} (pid {pid})"
         case events.Started(

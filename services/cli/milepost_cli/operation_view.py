@@ -217,6 +217,7 @@ def fold(view: OperationView, entry: LogEntry) -> OperationView:
             | events.CheckpointPinned()
             | events.CheckpointUnpinned()
             | events.CheckpointDeleted()
+            | events.CheckpointContinued()
         ):
             return view
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from milepost_contracts.commands import Command, StartOperation, command_name
+from milepost_contracts.commands import OperationCommand, StartOperation, command_name
 from milepost_contracts.verdicts import Accepted, Duplicate
 from milepost_runtime.bus.fleet import NatsFleet
 from milepost_runtime.errors import BusUnavailableError
@@ -31,7 +31,7 @@ _DONE = {
 
 
 async def send(
-    command: Command,
+    command: OperationCommand,
     directory: Path | None,
     *,
     command_id: str | None,
@@ -90,7 +90,7 @@ def finish(view: OperationView, *, as_json: bool, also_well: str = "completed") 
         notes().print(f"next: {hint}", soft_wrap=True)
 
 
-def _say_verdict(command: Command, verdict: Accepted | Duplicate, *, as_json: bool) -> None:
+def _say_verdict(command: OperationCommand, verdict: Accepted | Duplicate, *, as_json: bool) -> None:
     if as_json:
         print_json(verdict.model_dump(mode="json"))
         return
@@ -99,7 +99,7 @@ def _say_verdict(command: Command, verdict: Accepted | Duplicate, *, as_json: bo
         notes().print(f"next: milepost follow {verdict.operation_id}", soft_wrap=True)
 
 
-def _verdict_words(command: Command, verdict: Accepted | Duplicate) -> str:
+def _verdict_words(command: OperationCommand, verdict: Accepted | Duplicate) -> str:
     done = _DONE[command_name(command)]
     if isinstance(verdict, Duplicate):
         return f"this command took effect before: {verdict.operation_id}"

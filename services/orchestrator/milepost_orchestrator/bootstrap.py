@@ -165,7 +165,7 @@ def _compose(
     live = LiveFeed()
     models = ModelPinning(TrainedModels(operations, read_model, store))
     specs = SpecResolver(NatsKindCatalogue(connection, settings.bus), DatasetCatalogue(store), models)
-    handler = CommandHandler(operations, appender, effects, specs, store, dispatching)
+    handler = CommandHandler(operations, appender, effects, specs, store, dispatching, read_model)
     service = CheckpointService(store, Spool(spool_directory), verified_max=VERIFIED_MAX)
     return Orchestrator(
         settings=settings,

@@ -7,12 +7,14 @@ repeated one may be *duplicate*, which is the first one's success and is returne
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from typing import overload
 
-from milepost_contracts.commands import Command, command_name
+from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints
+from milepost_contracts.commands import Command, DispatchCommand, OperationCommand, command_name
 from milepost_contracts.events import TERMINAL_EVENTS
 from milepost_contracts.messages import encode, envelop_command
 from milepost_contracts.subjects import Subjects
-from milepost_contracts.verdicts import VERDICT, Accepted, Duplicate, Rejected
+from milepost_contracts.verdicts import ANY_VERDICT, Accepted, Duplicate, Rejected
 from pydantic import ValidationError
 
 from milepost_runtime.bus.connection import FIRST_CONNECTION_SECONDS, BusConnection, connect
@@ -68,13 +70,31 @@ class MilepostClient:
         finally:
             await connection.close()
 
+    @overload
+    async def request(
+        self,
+        command: OperationCommand | DispatchCommand,
+        *,
+        command_id: str | None = None,
+        timeout_seconds: float = REQUEST_SECONDS,
+    ) -> Accepted | Duplicate | Rejected: ...
+
+    @overload
+    async def request(
+        self,
+        command: CleanUpCheckpoints,
+        *,
+        command_id: str | None = None,
+        timeout_seconds: float = REQUEST_SECONDS,
+    ) -> CleanedUp | Rejected: ...
+
     async def request(
         self,
         command: Command,
         *,
         command_id: str | None = None,
         timeout_seconds: float = REQUEST_SECONDS,
-    ) -> Accepted | Duplicate | Rejected:
+    ) -> Accepted | Duplicate | Rejected | CleanedUp:
         """Send a command and return the verdict; a refusal is a verdict, not an error.
 
         Raises:
@@ -117,7 +137,7 @@ class MilepostClient:
 
     async def verdict(
         self, command_id: str, timeout_seconds: float = REQUEST_SECONDS
-    ) -> Accepted | Duplicate | Rejected:
+    ) -> Accepted | Duplicate | Rejected | CleanedUp:
         """Return the first verdict on a published command, waiting for it; verdicts are kept for a day.
 
         Raises:
@@ -164,8 +184,8 @@ class MilepostClient:
         return OrchestratorUnavailableError(f"command {command_id}, within {seconds:g} s: {error}")
 
 
-def _verdict(payload: bytes) -> Accepted | Duplicate | Rejected:
+def _verdict(payload: bytes) -> Accepted | Duplicate | Rejected | CleanedUp:
     try:
-        return VERDICT.validate_json(payload)
+        return ANY_VERDICT.validate_json(payload)
     except ValidationError as error:
         raise BusRefusedError(f"the answer is no verdict of this version: {error}") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from milepost_contracts.commands import Command, HoldDispatch, LimitKind, ReleaseDispatch
+from milepost_contracts.commands import DispatchCommand, HoldDispatch, LimitKind, ReleaseDispatch
 from milepost_contracts.verdicts import Duplicate
 from milepost_runtime.clock import SystemClock
 from pydantic import ValidationError
@@ -123,13 +123,13 @@ def limit(
 
 
 def _send(
-    command: Command, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
+    command: DispatchCommand, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
 ) -> None:
     asyncio.run(_send_and_say(command, done, command_id, directory, as_json=as_json))
 
 
 async def _send_and_say(
-    command: Command, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
+    command: DispatchCommand, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
 ) -> None:
     async with open_bus(locate(directory)) as bus:
         verdict = await bus.command(command, command_id)

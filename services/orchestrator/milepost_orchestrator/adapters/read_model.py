@@ -1,13 +1,16 @@
 """The read models in Postgres, for reading."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from milepost_contracts.cleanup import CleanUpCheckpoints
 from milepost_runtime.work_queue import WorkKey
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from milepost_orchestrator.adapters.checkpoint_lists import checkpoints_query
+from milepost_orchestrator.adapters.cleanup_lists import operations_to_clean_query
 from milepost_orchestrator.adapters.database import database_errors
 from milepost_orchestrator.adapters.models import (
     ArtifactModel,
@@ -132,6 +135,15 @@ class PostgresReadModel:
             .limit(limit)
         )
         with database_errors("read operations"):
+            async with self._engine.connect() as connection:
+                return list(await connection.scalars(query))
+
+    async def operations_to_clean(
+        self, rules: CleanUpCheckpoints, *, saved_before: datetime | None, after_id: str, limit: int
+    ) -> Sequence[str]:
+        """Return operations that a cleanup has to look at; see the port."""
+        query = operations_to_clean_query(rules, saved_before=saved_before, after_id=after_id, limit=limit)
+        with database_errors("read checkpoints"):
             async with self._engine.connect() as connection:
                 return list(await connection.scalars(query))
 

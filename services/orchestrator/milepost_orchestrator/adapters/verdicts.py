@@ -1,11 +1,12 @@
 """Publish verdicts for those who sent a command without waiting; they are kept for a day."""
 
 from milepost_contracts.subjects import Subjects
-from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
 from milepost_runtime.bus.connection import BusConnection
 from milepost_runtime.bus.jetstream import JetStream
 from milepost_runtime.bus.topology import Topology
 from milepost_runtime.settings import BusSettings
+
+from milepost_orchestrator.application.answers import AnyAnswer
 
 
 class VerdictPublisher:
@@ -16,7 +17,7 @@ class VerdictPublisher:
         self._subjects = Subjects(settings.prefix)
         self._stream = Topology(settings).verdicts
 
-    async def publish(self, verdict: Accepted | Duplicate | Rejected) -> None:
+    async def publish(self, verdict: AnyAnswer) -> None:
         """Publish one verdict under its command's id.
 
         Raises:

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from milepost_contracts.cleanup import CleanedUp
 from milepost_contracts.commands import Command
 from milepost_contracts.failures import Problem, RejectionCode
 from milepost_contracts.ids import event_id_of
@@ -13,6 +14,7 @@ from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
 from milepost_orchestrator.domain.rejections import CommandIdentity, Rejection
 
 Answer: TypeAlias = Accepted | Duplicate | Rejected
+AnyAnswer: TypeAlias = Answer | CleanedUp
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,8 @@ class OperationChanges:
             case PinCheckpoint() | UnpinCheckpoint():
                 return decide_pin(state, command, identity, requested_by)
             case DeleteCheckpoint():
-                living = await live_descendant(self._operations, state) if state is not None else None
+                now = self._writer.now()
+                living = await live_descendant(self._operations, state, now) if state is not None else None
                 return decide_delete(
                     state, command, identity, live_descendant=living, requested_by=requested_by
                 )

@@ -35,12 +35,12 @@ class CommandWriter:
         """
         await self._append(operation_id, event, identity, root_id=root_id, expected_sequence=0)
 
-    async def append(self, state: Operation | None, event: Event, identity: CommandIdentity) -> None:
-        """Append a control event that was decided on ``state``; raises as ``begin`` does."""
+    async def append(self, state: Operation | None, event: Event, identity: CommandIdentity) -> int:
+        """Append a control event that was decided on ``state``; return its sequence; raises as ``begin`` does."""
         if state is None:
             raise AssertionError("an event was decided for an operation that does not exist")
         facts = state.facts
-        await self._append(
+        return await self._append(
             facts.operation_id,
             event,
             identity,
@@ -63,8 +63,8 @@ class CommandWriter:
         *,
         root_id: str,
         expected_sequence: int,
-    ) -> None:
-        await self._appender.append(
+    ) -> int:
+        return await self._appender.append(
             operation_id,
             event,
             event_id=identity.event_id,

@@ -4,14 +4,17 @@ Authority: the log's expected sequence; two handlers that decide on the same sta
 crash between the append and its effect is healed by the reactor; a command that is sent again finds its own event.
 """
 
-from typing import assert_never
+from typing import assert_never, overload
 
 import structlog
+from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints
 from milepost_contracts.commands import (
     Command,
+    DispatchCommand,
     ForkOperation,
     HoldDispatch,
     LimitKind,
+    OperationCommand,
     ReleaseDispatch,
     ResumeOperation,
     RetryOperation,
@@ -30,6 +33,7 @@ from pydantic import ValidationError
 
 from milepost_orchestrator.application.answers import (
     Answer,
+    AnyAnswer,
     Sender,
     identity_of,
     invalid_command,
@@ -37,6 +41,7 @@ from milepost_orchestrator.application.answers import (
     unavailable,
 )
 from milepost_orchestrator.application.changes import OperationChanges
+from milepost_orchestrator.application.cleanup import Cleanup, CleanupCandidates
 from milepost_orchestrator.application.command_writer import CommandWriter
 from milepost_orchestrator.application.dispatching import Dispatching
 from milepost_orchestrator.application.effects import Appender, Effects
@@ -63,6 +68,7 @@ class CommandHandler:
         specs: SpecResolver,
         store: ArtifactStore,
         dispatching: Dispatching,
+        candidates: CleanupCandidates,
     ) -> None:
         self._dispatching = dispatching
         self._operations = operations
@@ -70,9 +76,10 @@ class CommandHandler:
         self._specs = specs
         self._writer = CommandWriter(appender)
         self._changes = OperationChanges(operations, self._writer, effects)
+        self._cleanup = Cleanup(candidates, operations, self._writer, effects)
         self._lineage = Lineage(operations, self._writer, effects, specs, store)
 
-    async def handle_envelope(self, envelope: Envelope) -> Answer:
+    async def handle_envelope(self, envelope: Envelope) -> AnyAnswer:
         """Answer a command in its envelope; whatever is wrong with it is in the verdict."""
         try:
             command = decode_command(envelope)
@@ -84,7 +91,13 @@ class CommandHandler:
             return invalid_command(envelope.id, str(error), (Problem(field="type", message=str(error)),))
         return await self.handle(command, Sender(envelope.id, envelope.source))
 
-    async def handle(self, command: Command, sender: Sender) -> Answer:
+    @overload
+    async def handle(self, command: OperationCommand | DispatchCommand, sender: Sender) -> Answer: ...
+
+    @overload
+    async def handle(self, command: CleanUpCheckpoints, sender: Sender) -> CleanedUp | Rejected: ...
+
+    async def handle(self, command: Command, sender: Sender) -> AnyAnswer:
         """Answer a command: accepted, duplicate, or rejected with the reason. Never raises for an outage."""
         try:
             verdict = await self._decide_and_append(command, sender)
@@ -96,13 +109,13 @@ class CommandHandler:
             command=command.TYPE,
             command_id=sender.command_id,
             verdict=verdict.verdict,
-            operation_id=verdict.operation_id,
+            operation_id=None if isinstance(verdict, CleanedUp) else verdict.operation_id,
             code=verdict.code if isinstance(verdict, Rejected) else None,
             dry_run=command.dry_run,
         )
         return verdict
 
-    async def _decide_and_append(self, command: Command, sender: Sender) -> Answer:
+    async def _decide_and_append(self, command: Command, sender: Sender) -> AnyAnswer:
         for _ in range(TRIES_MAX):
             try:
                 match command:
@@ -112,6 +125,8 @@ class CommandHandler:
                         return await self._lineage.handle(command, sender)
                     case HoldDispatch() | ReleaseDispatch() | LimitKind():
                         return await self._dispatching.handle(command, sender)
+                    case CleanUpCheckpoints():
+                        return await self._cleanup.handle(command, sender)
                     case _:
                         return await self._changes.handle(command, sender)
             except SequenceConflictError:

@@ -9,7 +9,7 @@ from milepost_contracts.ids import TOKEN_PATTERN
 from milepost_contracts.messages import decode, problems_of
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from milepost_orchestrator.application.answers import Answer, invalid_command
+from milepost_orchestrator.application.answers import AnyAnswer, invalid_command
 from milepost_orchestrator.application.commands import CommandHandler
 
 _TOKEN = re.compile(TOKEN_PATTERN)
@@ -29,7 +29,7 @@ class CommandEntrance:
     def __init__(self, handler: CommandHandler) -> None:
         self._handler = handler
 
-    async def answer(self, payload: bytes, *, command_name: str, fallback_id: str) -> Answer:
+    async def answer(self, payload: bytes, *, command_name: str, fallback_id: str) -> AnyAnswer:
         """Return the verdict on a message.
 
         ``command_name`` is the last part of the subject it came on; ``fallback_id`` names the verdict on a message

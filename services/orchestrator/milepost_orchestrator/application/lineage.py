@@ -6,8 +6,8 @@ from typing import TypeAlias, assert_never
 import structlog
 from milepost_contracts.checkpoints import CheckpointOrigin
 from milepost_contracts.commands import ForkOperation, ResumeOperation, RetryOperation
-from milepost_contracts.events import Resumed
-from milepost_contracts.ids import operation_id_of
+from milepost_contracts.events import CheckpointContinued, Resumed
+from milepost_contracts.ids import event_id_of, operation_id_of
 from milepost_contracts.verdicts import Accepted, Duplicate
 from milepost_runtime.store.port import ArtifactStore
 
@@ -20,6 +20,7 @@ from milepost_orchestrator.domain.lineage_decisions import (
     ChildDecision,
     Kin,
     artifacts_missing,
+    decide_continuation,
     decide_fork,
     decide_resume,
     decide_retry,
@@ -75,10 +76,15 @@ class Lineage:
                 pass
             case _:
                 assert_never(decision)
+        owner = await self._origin_elsewhere(command, decision.child.origin)
+        continued = decide_continuation(owner, command.operation_id, decision, sender.source)
+        if isinstance(continued, Rejection):
+            return rejected(sender.command_id, continued)
         refused = await self._missing_artifacts(parent, decision.child.origin)
         if refused is not None:
             return rejected(sender.command_id, refused)
         if not command.dry_run:
+            await self._announce(owner, continued, sender)
             await self._writer.append(parent, decision, identity)
             await self._writer.follow_up(
                 lambda: self._effects.create_child(
@@ -114,6 +120,26 @@ class Lineage:
                 return decide_fork(parent, command, identity, kin, amended=amended, requested_by=requested_by)
             case _:
                 assert_never(command)
+
+    async def _origin_elsewhere(
+        self, command: ChildCommand, origin: CheckpointOrigin | None
+    ) -> Operation | None:
+        """Return the operation whose checkpoint the child goes on from, when that is not its parent's own."""
+        if origin is None or origin.operation_id == command.operation_id:
+            return None
+        return await self._operations.load(origin.operation_id)
+
+    async def _announce(
+        self, owner: Operation | None, continued: CheckpointContinued | None, sender: Sender
+    ) -> None:
+        """Say in the checkpoint's own operation that it is gone on from: a deletion is decided there."""
+        if owner is None or continued is None:
+            return
+        facts = owner.facts
+        event_id = event_id_of(
+            facts.operation_id, CheckpointContinued.NAME, continued.child_id, facts.control_sequence
+        )
+        await self._writer.append(owner, continued, CommandIdentity(sender.command_id, event_id))
 
     async def _missing_artifacts(
         self, parent: Operation | None, origin: CheckpointOrigin | None

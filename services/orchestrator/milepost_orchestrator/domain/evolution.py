@@ -22,6 +22,7 @@ from milepost_orchestrator.domain.operation import (
     Checkpoint,
     CheckpointStatus,
     Completed,
+    Continuation,
     Facts,
     Failed,
     Operation,
@@ -109,6 +110,8 @@ def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
                 message=event.reason,
             )
             return replace(state, facts=facts)
+        case events.CheckpointContinued():
+            return replace(state, facts=_continued(state.facts, event, entry.time))
         case events.CheckpointRequested():
             return state  # what comes of it is a checkpoint
         case (
@@ -181,6 +184,11 @@ def _resumed(facts: Facts, event: events.Resumed) -> Facts:
     if event.relation is Relation.FORK:
         return facts
     return replace(facts, child_id=event.child_id, child_checkpoint_id=event.checkpoint_id)
+
+
+def _continued(facts: Facts, event: events.CheckpointContinued, time: datetime) -> Facts:
+    continuation = Continuation(event.checkpoint_id, event.parent_id, event.child_id, time)
+    return replace(facts, continuations=(*facts.continuations, continuation))
 
 
 def _cancel_requested(state: Operation, event: events.CancelRequested) -> Operation:

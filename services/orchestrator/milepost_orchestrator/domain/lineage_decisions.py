@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointOrigin
 from milepost_contracts.commands import ForkOperation, ResumeOperation, RetryOperation, RunOptions
-from milepost_contracts.events import Requested, Resumed
+from milepost_contracts.events import CheckpointContinued, Requested, Resumed
 from milepost_contracts.failures import Problem, RejectionCode
 from milepost_contracts.lineage import Relation
 
@@ -161,6 +161,34 @@ def decide_fork(
         inputs=amended.inputs,
         changes=amended.changes,
         changed_entries=tuple(sorted({*before, *amended.entries})),
+    )
+
+
+def decide_continuation(
+    owner: Operation | None, parent_id: str, decision: Resumed, requested_by: str
+) -> CheckpointContinued | Rejection | None:
+    """Decide what is said in the operation that the child's checkpoint belongs to, when that is not the parent.
+
+    ``owner`` is that operation; None when there is nothing to say: the checkpoint is the parent's own, there is
+    none, or the log does not have its operation (the artifacts alone decide then).
+    """
+    origin = decision.child.origin
+    if owner is None or origin is None:
+        return None
+    checkpoint = owner.facts.checkpoints.get(origin.checkpoint_id)
+    if checkpoint is not None and checkpoint.status is CheckpointStatus.DELETED:
+        return Rejection(
+            RejectionCode.CHECKPOINT_NOT_FOUND,
+            f"{parent_id} has no checkpoint of its own, and the one that it began from,"
+            f" {origin.checkpoint_id} of {origin.operation_id}, was deleted",
+            "start it anew: `milepost start` with its spec",
+            operation_id=parent_id,
+        )
+    return CheckpointContinued(
+        checkpoint_id=origin.checkpoint_id,
+        parent_id=parent_id,
+        child_id=decision.child_id,
+        requested_by=requested_by,
     )
 
 

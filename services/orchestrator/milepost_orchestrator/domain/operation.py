@@ -105,6 +105,18 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Continuation:
+    """A descendant without a checkpoint of its own goes on from one of this operation's."""
+
+    checkpoint_id: str
+    parent_id: str
+    """The descendant that was resumed, forked or retried."""
+    child_id: str
+    """The operation that was, or was about to be, made from it."""
+    announced_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of an operation whatever its state."""
 
@@ -137,6 +149,8 @@ class Facts:
     """Of queued operations of a kind the ones with more are dispatched first."""
     children: tuple[str, ...] = ()
     """Every operation that was made from this one, forks included, oldest first."""
+    continuations: tuple[Continuation, ...] = ()
+    """Who goes on from its checkpoints without being made from it, oldest first."""
 
     @property
     def origin(self) -> CheckpointOrigin | None:

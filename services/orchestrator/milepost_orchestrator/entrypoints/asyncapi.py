@@ -25,6 +25,7 @@ JsonMap: TypeAlias = dict[str, Any]
 PATH = DIRECTORY.parent / "asyncapi.json"
 PREFIX = "milepost"
 SERVERS = [{"$ref": "#/servers/nats"}]
+VERDICTS = {"verdict": "Verdict", "verdict.cleanup": "What came of a cleanup"}
 _PARAMETERS = {
     "command": {"description": "Name of the command.", "enum": sorted(COMMANDS)},
     "command_id": {"description": "Id of the command's envelope, its idempotency key."},
@@ -44,7 +45,7 @@ def document() -> JsonMap:
     operations = {
         **{f"request.{name}": _request_operation(generated, name) for name in COMMANDS},
         "command": _command_operation(generated),
-        "verdict": _operation("send", "verdict", ["verdict"], "The orchestrator answers a stored command."),
+        "verdict": _operation("send", "verdict", [*VERDICTS], "The orchestrator answers a stored command."),
         **{f"event.{event.NAME}": _event_operation(event) for event in EVENTS.values()},
     }
     return {
@@ -105,7 +106,7 @@ def _generated() -> JsonMap:
 
 def _request_channel(generated: JsonMap, name: str) -> JsonMap:
     channel: JsonMap = generated["channels"][f"request.{name}"]
-    messages = {message: _component(message) for message in (_command_message(name), "verdict")}
+    messages = {message: _component(message) for message in (_command_message(name), _verdict_message(name))}
     return {**channel, "servers": SERVERS, "messages": messages}
 
 
@@ -126,7 +127,7 @@ def _verdict_channel() -> JsonMap:
         "description": "Verdicts on stored commands, kept for a day.",
         "servers": SERVERS,
         "parameters": {"command_id": _PARAMETERS["command_id"]},
-        "messages": {"verdict": _component("verdict")},
+        "messages": {name: _component(name) for name in VERDICTS},
     }
 
 
@@ -152,7 +153,7 @@ def _request_operation(generated: JsonMap, name: str) -> JsonMap:
         "reply": {
             "address": {"location": "$message.header#/reply", "description": "NATS' own reply subject."},
             "channel": {"$ref": f"#/channels/{channel}"},
-            "messages": [_of_channel(channel, "verdict")],
+            "messages": [_of_channel(channel, _verdict_message(name))],
         },
     }
 
@@ -181,11 +182,14 @@ def _operation(action: str, channel: str, messages: Sequence[str], summary: str)
 
 
 def _messages() -> JsonMap:
-    verdict = {
-        "name": "verdict",
-        "title": "Verdict",
-        "contentType": "application/json",
-        "payload": {"$ref": "./schemas/verdict.v1.json"},
+    verdicts = {
+        name: {
+            "name": name,
+            "title": title,
+            "contentType": "application/json",
+            "payload": {"$ref": f"./schemas/{name}.v1.json"},
+        }
+        for name, title in VERDICTS.items()
     }
     commands = {
         _command_message(name): _enveloped(command.TYPE, f"command.{name}.v1.json", _words(command))
@@ -197,7 +201,7 @@ def _messages() -> JsonMap:
         )
         for event in EVENTS.values()
     }
-    return {"verdict": verdict, **commands, **events}
+    return {**verdicts, **commands, **events}
 
 
 def _enveloped(type_name: str, schema_file: str, words: str) -> JsonMap:
@@ -214,6 +218,11 @@ def _enveloped(type_name: str, schema_file: str, words: str) -> JsonMap:
             ]
         },
     }
+
+
+def _verdict_message(command: str) -> str:
+    own = f"verdict.{command}"
+    return own if own in VERDICTS else "verdict"
 
 
 def _command_message(name: str) -> str:

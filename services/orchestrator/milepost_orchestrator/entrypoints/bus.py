@@ -13,7 +13,7 @@ from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from milepost_contracts.commands import COMMANDS
 from milepost_contracts.failures import RejectionCode
 from milepost_contracts.subjects import Subjects
-from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
+from milepost_contracts.verdicts import Rejected
 from milepost_runtime.bus.topology import Topology
 from milepost_runtime.clock import random_id
 from milepost_runtime.errors import BusUnavailableError
@@ -22,6 +22,7 @@ from nats.js.api import AckPolicy as JetStreamAckPolicy
 from nats.js.api import ConsumerConfig
 
 from milepost_orchestrator.adapters.verdicts import VerdictPublisher
+from milepost_orchestrator.application.answers import AnyAnswer
 from milepost_orchestrator.application.entrance import CommandEntrance
 
 log = structlog.get_logger()
@@ -103,7 +104,7 @@ def _subscribe_commands(
 
 
 async def handle_stored(message: NatsMessage, entrance: CommandEntrance, verdicts: VerdictPublisher) -> None:
-    """Answer one stored command, publish the verdict, then acknowledge."""
+    """AnyAnswer one stored command, publish the verdict, then acknowledge."""
     raw = message.raw_message
     metadata = raw.metadata
     tries = metadata.num_delivered or 1
@@ -123,7 +124,7 @@ async def handle_stored(message: NatsMessage, entrance: CommandEntrance, verdict
     await message.ack()
 
 
-def _try_again(verdict: Accepted | Duplicate | Rejected) -> bool:
+def _try_again(verdict: AnyAnswer) -> bool:
     return isinstance(verdict, Rejected) and verdict.code is RejectionCode.UNAVAILABLE
 
 

@@ -12,6 +12,7 @@ from milepost_contracts.events import (
     AttemptLost,
     Cancelled,
     CancelRequested,
+    CheckpointContinued,
     CheckpointDeleted,
     CheckpointPinned,
     CheckpointRecorded,
@@ -95,7 +96,7 @@ def _evolve(view: RunView, entry: LogEntry) -> RunView:
             return replace(view, owned=False, ended=True, unit=event.unit)
         case Started() | Progress() | Resumed() | CheckpointRecorded():
             return view
-        case CheckpointRequested() | CheckpointPinned() | CheckpointUnpinned():
+        case CheckpointRequested() | CheckpointPinned() | CheckpointUnpinned() | CheckpointContinued():
             return view
 
 

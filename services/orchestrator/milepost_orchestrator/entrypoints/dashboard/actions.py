@@ -13,8 +13,8 @@ from fastapi.responses import HTMLResponse
 from milepost_contracts.commands import (
     CancelOperation,
     CheckpointNow,
-    Command,
     DeleteCheckpoint,
+    OperationCommand,
     PinCheckpoint,
     ResumeOperation,
     RetryOperation,
@@ -35,14 +35,14 @@ from milepost_orchestrator.entrypoints.http.problems import problem_of
 
 SOURCE = "/dashboard"
 FIELDS_MAX = 20
-ABOUT_OPERATION: dict[str, tuple[type[Command], str]] = {
+ABOUT_OPERATION: dict[str, tuple[type[OperationCommand], str]] = {
     "cancel": (CancelOperation, "It is being cancelled: it finishes its unit and saves a checkpoint."),
     "checkpoint-now": (CheckpointNow, "A checkpoint is saved at the next unit."),
     "resume": (ResumeOperation, "It goes on."),
     "retry": (RetryOperation, "It is done again."),
 }
 """Commands by their path, and what is said when they are accepted."""
-ABOUT_CHECKPOINT: dict[str, tuple[type[Command], str]] = {
+ABOUT_CHECKPOINT: dict[str, tuple[type[OperationCommand], str]] = {
     "resume": (ResumeOperation, "It goes on."),
     "pin": (PinCheckpoint, "The checkpoint is pinned: it cannot be deleted."),
     "unpin": (UnpinCheckpoint, "The checkpoint can be deleted again."),
@@ -56,7 +56,7 @@ def actions(ports: HttpPorts, renderer: Renderer) -> APIRouter:
         prefix=f"{PREFIX}/operations/{{operation_id}}", dependencies=[Depends(require_own_page)]
     )
 
-    def add(path: str, command_type: type[Command], words: str) -> None:
+    def add(path: str, command_type: type[OperationCommand], words: str) -> None:
         async def act(request: Request) -> Response:
             fields = {**await form_of(request), **request.path_params}
             verdict = await sent(ports, command_type, fields)
@@ -88,7 +88,7 @@ async def form_of(request: Request) -> dict[str, str]:
     return dict(fields)
 
 
-async def sent(ports: HttpPorts, command_type: type[Command], fields: Mapping[str, Any]) -> Answer:
+async def sent(ports: HttpPorts, command_type: type[OperationCommand], fields: Mapping[str, Any]) -> Answer:
     """Return the verdict on a command; fields that make none are told by name."""
     command_id = random_id("cmd")
     try:

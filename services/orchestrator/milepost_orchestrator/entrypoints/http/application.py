@@ -8,6 +8,7 @@ from milepost_orchestrator.entrypoints.http.authorization import require
 from milepost_orchestrator.entrypoints.http.bodies import BoundedBody
 from milepost_orchestrator.entrypoints.http.checkpoints_commanding import checkpoints_commanding
 from milepost_orchestrator.entrypoints.http.checkpoints_reading import checkpoints_reading
+from milepost_orchestrator.entrypoints.http.cleanup_commanding import cleanup_commanding
 from milepost_orchestrator.entrypoints.http.dispatch import dispatch
 from milepost_orchestrator.entrypoints.http.failures import add_failure_handlers
 from milepost_orchestrator.entrypoints.http.health import health
@@ -29,6 +30,7 @@ ROUTERS = (
     results_reading,
     checkpoints_commanding,
     checkpoints_reading,
+    cleanup_commanding,
     workers_reading,
     dispatch,
     live_reading,

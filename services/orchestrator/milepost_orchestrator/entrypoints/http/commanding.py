@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Body, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from milepost_contracts.cleanup import CleanedUp
 from milepost_contracts.commands import (
     Command,
     ForkOperation,
@@ -20,7 +21,7 @@ from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
 from milepost_runtime.clock import random_id
 from pydantic import ValidationError, create_model
 
-from milepost_orchestrator.application.answers import Sender
+from milepost_orchestrator.application.answers import AnyAnswer, Sender
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.entrypoints.http.parameters import IdempotencyKey
 from milepost_orchestrator.entrypoints.http.problems import problem_of
@@ -87,13 +88,13 @@ async def send(
     return response_of(verdict, created=created, location=location)
 
 
-def response_of(
-    verdict: Accepted | Duplicate | Rejected, *, created: bool, location: str | None = None
-) -> Response:
+def response_of(verdict: AnyAnswer, *, created: bool, location: str | None = None) -> Response:
     """Return a verdict as a response."""
     match verdict:
         case Rejected():
             return problem_of(verdict)
+        case CleanedUp():
+            return JSONResponse(verdict.model_dump(mode="json"))
         case Accepted():
             status = 201 if created and not verdict.dry_run else 200
         case Duplicate():

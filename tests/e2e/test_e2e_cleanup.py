@@ -1,0 +1,33 @@
+"""Cleanups by the command line, as a newcomer would do them."""
+
+import pytest
+
+from tests.e2e.command_line import CommandLine
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_cleanup_is_looked_at_refused_without_a_yes_and_done(milepost: CommandLine) -> None:
+    """The list of the dry run is what goes; nobody to ask is an error that says what to do."""
+    started = milepost.json(
+        *("start", "backtest", "--set", "data.name=walk"),
+        *("--pace", "2000", "--checkpoint-every-units", "1500", "--stop-at-unit", "5000"),
+    )
+    operation_id = started["operation_id"]
+    milepost("wait", operation_id, code=1)  # cancelled, as it was asked to be
+    before = {each["checkpoint_id"] for each in milepost.checkpoints_of(operation_id)}
+    rules = ("--keep-newest", "1", "--keep-best", "equity", "--operation", operation_id)
+    would = milepost.json("cleanup", *rules, "--dry-run")
+    assert would["dry_run"] is True
+    assert would["deleted_count"] >= 1
+    said = milepost("cleanup", *rules, "--dry-run")
+    assert "would be deleted" in said.out
+    assert "among the newest" in said.out
+    assert milepost.json("cleanup", *rules, code=2)["fix"] == "look first with --dry-run, then add --yes"
+    done = milepost.json("cleanup", *rules, "--yes", "--reason", "tidy")
+    assert (done["deleted"], done["skipped"]) == (would["deleted"], would["skipped"])
+    gone = {each["checkpoint_id"] for each in done["deleted"]}
+    kept = {each["checkpoint_id"] for each in done["skipped"]}
+    assert (gone & kept, gone | kept) == (set(), before)
+    assert {each["checkpoint_id"] for each in milepost.checkpoints_of(operation_id)} == kept
+    assert "a cleanup needs a rule" in milepost("cleanup", "--yes", code=2).err
