@@ -117,11 +117,16 @@ def settings_of(
 
 @asynccontextmanager
 async def run_orchestrator(
-    tenant: StackEndpoints, directory: Path, *, token: str | None = None, sweep_seconds: float = 60.0
+    tenant: StackEndpoints,
+    directory: Path,
+    *,
+    token: str | None = None,
+    reader_token: str | None = None,
+    sweep_seconds: float = 60.0,
 ) -> AsyncIterator[Running]:
     """Yield a running orchestrator; it must stop cleanly."""
     async with open_orchestrator(settings_of(tenant, sweep_seconds=sweep_seconds)) as orchestrator:
-        service = Service(orchestrator, HttpSettings(port=0, token=token))
+        service = Service(orchestrator, HttpSettings(port=0, token=token, reader_token=reader_token))
         running = asyncio.create_task(service.run())
         await asyncio.wait({running, service.http_port}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():

@@ -157,7 +157,7 @@ async def test_results_of_a_directory_are_sent_verified(running: Running, tmp_pa
     reference = store.put_file(path, name="report.html", media_type="text/html")
     operation_id = await finished_with(running, REPORT)
     ports = replace(http_ports(running.orchestrator), store=store)
-    transport = httpx.ASGITransport(create_app(ports, token=None))
+    transport = httpx.ASGITransport(create_app(ports))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         found = await client.get(f"/operations/{operation_id}/results/report.html")
         assert (found.status_code, found.content) == (200, REPORT)

@@ -9,6 +9,8 @@ from typing import Self
 
 from milepost_runtime.errors import SettingsError
 
+from milepost_orchestrator.entrypoints.http.authorization import Access
+
 PORT_DEFAULT = 8080
 TOKEN_CHARACTERS_MIN = 16
 
@@ -23,17 +25,30 @@ class HttpSettings:
     port_file: Path | None = None
     """Where the port is written once it is open."""
     token: str | None = field(default=None, repr=False)
+    """For everything."""
+    reader_token: str | None = field(default=None, repr=False)
+    """For reading only; there must be a token for everything beside it."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"MILEPOST_HTTP_PORT must be 0 to 65535, not {self.port}")
-        if self.token is not None and len(self.token) < TOKEN_CHARACTERS_MIN:
-            raise SettingsError(f"MILEPOST_HTTP_TOKEN must have at least {TOKEN_CHARACTERS_MIN} characters")
+        for name, token in (("TOKEN", self.token), ("READER_TOKEN", self.reader_token)):
+            if token is not None and len(token) < TOKEN_CHARACTERS_MIN:
+                raise SettingsError(
+                    f"MILEPOST_HTTP_{name} must have at least {TOKEN_CHARACTERS_MIN} characters"
+                )
+        if self.reader_token is not None and self.token in (None, self.reader_token):
+            raise SettingsError("MILEPOST_HTTP_READER_TOKEN needs another MILEPOST_HTTP_TOKEN beside it")
         if self.token is None and not self.on_loopback:
             raise SettingsError(
                 f"MILEPOST_HTTP_HOST is {self.host}, which others can reach: set MILEPOST_HTTP_TOKEN, "
                 "or listen on 127.0.0.1"
             )
+
+    @property
+    def access(self) -> Access:
+        """Who may come in."""
+        return Access(self.token, self.reader_token)
 
     @property
     def on_loopback(self) -> bool:
@@ -47,7 +62,7 @@ class HttpSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read MILEPOST_HTTP_HOST, _PORT, _PORT_FILE and _TOKEN."""
+        """Read MILEPOST_HTTP_HOST, _PORT, _PORT_FILE, _TOKEN and _READER_TOKEN."""
         port = environment.get("MILEPOST_HTTP_PORT", str(PORT_DEFAULT))
         if not port.isdecimal():
             raise SettingsError(f"MILEPOST_HTTP_PORT must be a number, not {port!r}")
@@ -57,4 +72,5 @@ class HttpSettings:
             port=int(port),
             port_file=Path(port_file) if port_file else None,
             token=environment.get("MILEPOST_HTTP_TOKEN") or None,
+            reader_token=environment.get("MILEPOST_HTTP_READER_TOKEN") or None,
         )

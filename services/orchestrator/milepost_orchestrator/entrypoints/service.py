@@ -115,7 +115,7 @@ class Service:
         parts = self._orchestrator
         server = HttpServer(
             uvicorn.Config(
-                create_app(http_ports(parts), token=self._http.token),
+                create_app(http_ports(parts), access=self._http.access),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

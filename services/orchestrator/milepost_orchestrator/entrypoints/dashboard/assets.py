@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
-from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX
+from milepost_orchestrator.entrypoints.dashboard.navigation import ASSETS
 
 SCRIPTS = (
     "vendor/htmx-2.0.11.min.js",
@@ -42,7 +42,7 @@ class Asset:
     @property
     def path(self) -> str:
         """Where it is: other content has another address."""
-        return f"{PREFIX}/assets/{hashlib.sha256(self.content).hexdigest()[:16]}/{self.name}"
+        return f"{ASSETS}{hashlib.sha256(self.content).hexdigest()[:16]}/{self.name}"
 
 
 def load_assets() -> tuple[Asset, ...]:

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 PREFIX = "/ui"
+LOGIN = f"{PREFIX}/login"
+LOGOUT = f"{PREFIX}/logout"
+ASSETS = f"{PREFIX}/assets/"
+"""Script and style: the same for everybody, and nothing in them is anybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class Place:
 
 
 PLACES = (Place("operations", "Operations", f"{PREFIX}/operations"),)
-OPERATION_VIEWS = (Place("overview", "Overview", ""),)
+OPERATION_VIEWS = (Place("overview", "Overview", ""), Place("events", "Events", "/events"))
 """Paths are those after the operation's own."""
 
 

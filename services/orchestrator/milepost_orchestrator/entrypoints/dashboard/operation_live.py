@@ -35,12 +35,16 @@ class OperationView:
         progress: OperationProgress,
         shared: SharedParts,
         make: Callable[[], Awaitable[Part]],
+        *,
+        is_always_whole: bool = False,
     ) -> None:
         self._operation_id = operation_id
         self._address = address
         self._progress = progress
         self._shared = shared
         self._make = make
+        self._is_always_whole = is_always_whole
+        """Whether progress, too, changes more than the progress that is shown."""
 
     def begun(self, sequence: int) -> bytes:
         """See ``LiveView``: the page has everything already."""
@@ -52,7 +56,7 @@ class OperationView:
         if not own:
             return None
         series = [each for batch in own for each in batch.series(self._operation_id)]
-        if any(self._operation_id in batch.told for batch in own):
+        if self._is_always_whole or any(self._operation_id in batch.told for batch in own):
             whole = await self.again(batches[-1].sequence)
             return whole + series_part(series) if series else whole
         return own[-1].versions[self._operation_id].made_by(self._progress.make) + series_part(series)

@@ -14,6 +14,7 @@ from milepost_orchestrator.entrypoints.dashboard.operation_live import Operation
 from milepost_orchestrator.entrypoints.dashboard.operation_parts import live_parts, parts_context
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
 from milepost_orchestrator.entrypoints.dashboard.shared_parts import Part, SharedParts
+from milepost_orchestrator.entrypoints.http.authorization import may_act
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.streams import SEQUENCE_MAX, LastEventId
 
@@ -30,7 +31,7 @@ def operation_page(ports: HttpPorts, renderer: Renderer) -> APIRouter:
         document = await ports.queries.operation(operation_id)
         if document is None:
             return no_operation(request, renderer, operation_id)
-        context = parts_context(document, position, may_act=True)
+        context = parts_context(document, position, may_act=may_act(request))
         parts = renderer.text("operation_parts.html", {**context, "live": False})
         live_path = f"{operation_path(operation_id)}/live?{urlencode({'after': position})}"
         shown = {
@@ -46,16 +47,20 @@ def operation_page(ports: HttpPorts, renderer: Renderer) -> APIRouter:
 
     @router.get("/live")
     async def live(  # pyright: ignore[reportUnusedFunction] - a route
+        request: Request,
         operation_id: OperationId,
         after: Annotated[int | None, Query(ge=0, le=SEQUENCE_MAX)] = None,
         last_event_id: LastEventId = None,
     ) -> Response:
+        acting = may_act(request)
+
         async def make() -> Part:
             position = ports.projector.position
             document = await ports.queries.operation(operation_id)
-            return Part(b"" if document is None else live_parts(renderer, document, position, may_act=True))
+            return Part(b"" if document is None else live_parts(renderer, document, position, may_act=acting))
 
-        view = OperationView(operation_id, operation_path(operation_id), progress, shared, make)
+        address = f"{operation_path(operation_id)} {acting}"
+        view = OperationView(operation_id, address, progress, shared, make)
         begin = after if last_event_id is None else last_event_id
         reader = LiveReader(ports.live, ports.fleet, Interest(), ports.clock, after=begin, view=view)
         return ports.streams.respond(reader)

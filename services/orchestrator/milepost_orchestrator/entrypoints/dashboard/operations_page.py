@@ -50,8 +50,8 @@ COLUMNS = (
     Column("Rate", "col-rate number"),
     Column("Time left", "col-left number"),
     Column("Worker", "col-worker"),
-    Column("Requested", "col-time number", "requested"),
-    Column("Ended", "col-time number", "ended"),
+    Column("Requested", "col-requested col-time number", "requested"),
+    Column("Ended", "col-ended col-time number", "ended"),
 )
 
 

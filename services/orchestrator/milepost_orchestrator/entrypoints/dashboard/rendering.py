@@ -15,6 +15,7 @@ from milepost_orchestrator.entrypoints.dashboard.navigation import (
     PREFIX,
     operation_path,
 )
+from milepost_orchestrator.entrypoints.http.authorization import COOKIE
 
 Theme = Literal["light", "dark", "system"]
 THEME_COOKIE = "milepost-theme"
@@ -49,7 +50,14 @@ class Renderer:
         self, request: Request, template: str, context: Mapping[str, Any], *, status: int = 200
     ) -> HTMLResponse:
         """Return a whole page; ``place`` of the context says where one is."""
-        text = self.text(template, {**context, "theme": theme_of(request)})
+        role = request.state.role
+        shown = {
+            **context,
+            "theme": theme_of(request),
+            "role": role,
+            "is_signed_in": role is not None and COOKIE in request.cookies,
+        }
+        text = self.text(template, shown)
         return HTMLResponse(text, status_code=status)
 
     def part(self, template: str, context: Mapping[str, Any]) -> bytes:

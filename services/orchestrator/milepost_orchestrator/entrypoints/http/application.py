@@ -4,7 +4,7 @@ from fastapi import Depends, FastAPI
 
 from milepost_orchestrator.entrypoints.dashboard.dashboard import dashboard
 from milepost_orchestrator.entrypoints.dashboard.security import PageSecurity
-from milepost_orchestrator.entrypoints.http.authorization import require
+from milepost_orchestrator.entrypoints.http.authorization import Access, require
 from milepost_orchestrator.entrypoints.http.bodies import BoundedBody
 from milepost_orchestrator.entrypoints.http.checkpoints_commanding import checkpoints_commanding
 from milepost_orchestrator.entrypoints.http.checkpoints_reading import checkpoints_reading
@@ -35,16 +35,16 @@ ROUTERS = (
     dispatch,
     live_reading,
     health,
-    dashboard,
 )
 """Every resource, reading and commanding apart; each makes its routes from the ports."""
 
 
-def create_app(ports: HttpPorts, *, token: str | None) -> FastAPI:
+def create_app(ports: HttpPorts, *, access: Access = Access()) -> FastAPI:  # noqa: B008 - frozen
     """Return the application; nothing is opened before it is served."""
-    app = FastAPI(title="Milepost", version="1", dependencies=[Depends(require(token))])
+    app = FastAPI(title="Milepost", version="1", dependencies=[Depends(require(access))])
     for router in ROUTERS:
         app.include_router(router(ports))
+    app.include_router(dashboard(ports, access))
     add_failure_handlers(app)
     app.add_middleware(BoundedBody)
     app.add_middleware(PageSecurity)
