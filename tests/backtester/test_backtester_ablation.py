@@ -22,6 +22,7 @@ from milepost_backtester.engine.terms import Terms
 from milepost_backtester.engine.tiers import CompiledRun, PythonRun
 from milepost_backtester.strategies.ema_cross import EmaCross
 from milepost_backtester.strategies.model import CompiledModel, Model
+from milepost_backtester.strategies.sizing import Sizing
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_backtester.strategies.trend_cross import TrendCross
 from milepost_contracts.specs.strategies import EmaCrossParameters, SmaCrossParameters, TrendCrossParameters
@@ -78,6 +79,12 @@ def sma() -> SmaCross:
     return SmaCross(SmaCrossParameters(fast=3, slow=8, quantity=7.0, allow_short=True))
 
 
+def sized() -> SmaCross:
+    """Positions by volatility, in Python."""
+    sizes: dict[str, Any] = {"sizing": "volatility", "quantity": 0.01, "range_bars": 20}
+    return SmaCross(SmaCrossParameters(fast=3, slow=8, allow_short=True, **sizes))
+
+
 def portfolio_trader() -> PortfolioTrader:
     """Every kind of order in three symbols."""
     return PortfolioTrader(seed=8)
@@ -121,7 +128,7 @@ def model() -> Model:
     return scripted_model(scores, sizing="cash", amount=800.0, allow_short=True, **thresholds)
 
 
-MAKERS = (wanderer, trader, Borrower, sma, ema, model, trend, portfolio_trader, each_sma, each_ema)
+MAKERS = (wanderer, trader, Borrower, sma, sized, ema, model, trend, portfolio_trader, each_sma, each_ema)
 
 
 @dataclass(frozen=True)
@@ -232,6 +239,11 @@ CASES: dict[str, Case] = {
     "strategy.higher_start": Case(in_strategy("higher_start", -1), has_position, trend),
     "strategy.higher_partial": Case(in_strategy("higher_partial", [0.0] * 5), has_position, trend),
     "strategy.higher_complete": Case(in_strategy("higher_complete", []), has_position, trend),
+    "strategy.sizing_side": Case(in_strategy("sizing_side", 0.0), has_position, sized),
+    "strategy.sizing_units": Case(in_strategy("sizing_units", 0.0), has_position, sized),
+    "strategy.sizing_seen": Case(in_strategy("sizing_seen", 0), has_position, sized),
+    "strategy.sizing_close": Case(in_strategy("sizing_close", 0.0), has_position, sized),
+    "strategy.sizing_range": Case(in_strategy("sizing_range", 0.0), has_position, sized),
     "strategy.seen": Case(in_strategy("seen", 0), has_position, sma),
     "strategy.closes": Case(in_strategy("closes", [0.0] * 8), has_position, sma),
 }
@@ -401,6 +413,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_bars": "input",
         "_rules": "fingerprint",
         "orders_from": "fingerprint",
+        "borrows": "follows from the rules",
         "charges": "follows from the rules",
         "fills_for_certain": "follows from the rules",
         "scheduled": "empty between two calls of advance: in line",
@@ -466,6 +479,16 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_since_fresh": "when the sums are made anew",
         "_peak": "how wrong the sums can be",
         "_tolerance": "how wrong the sums can be",
+        "sizing": "its own attributes below",
+    },
+    Sizing: {
+        "parameters": "fingerprint",
+        "kind": "parameter",
+        "_side": "state: strategy.sizing_side",
+        "_units": "state: strategy.sizing_units",
+        "_seen": "state: strategy.sizing_seen",
+        "_close": "state: strategy.sizing_close",
+        "_range": "state: strategy.sizing_range",
     },
 }
 
@@ -481,13 +504,14 @@ def attributes_of(thing: Any) -> set[str]:
 def test_no_attribute_is_undeclared() -> None:
     """Whoever adds an attribute to the engine, its parts or the strategy must say here what becomes of it."""
     found: dict[type, set[str]] = {}
-    for strategy in (sma(), wanderer(), ema(), model(), portfolio_trader(), each_sma(), each_ema(), Risk()):
+    for strategy in (sized(), wanderer(), ema(), model(), portfolio_trader(), each_sma(), each_ema(), Risk()):
         engine = engine_with(strategy)
         for _ in range(100):
             engine.step()
             book = engine._book
             parts = (engine._tier_run, book, book.now, engine.broker, engine._desk, engine.logs, strategy)
-            for thing in (engine, *parts):
+            sizing = [strategy.sizing] if isinstance(strategy, SmaCross) else []
+            for thing in (engine, *parts, *sizing):
                 found.setdefault(type(thing), set()).update(attributes_of(thing))
     del found[Wanderer], found[PortfolioTrader]
     del found[EmaCross], found[Risk]  # in the compiled tier only their rules remember

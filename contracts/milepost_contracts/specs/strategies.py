@@ -7,8 +7,8 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from milepost_contracts.model import ContractModel
 from milepost_contracts.specs.model_strategy import ModelParameters
+from milepost_contracts.specs.sizing import SizedParameters
 
-Units: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Window: TypeAlias = Annotated[int, Field(ge=2, le=100_000)]
 
 
@@ -20,15 +20,13 @@ def _check_faster(slow: int, info: ValidationInfo) -> int:
     return slow
 
 
-class SmaCrossParameters(ContractModel):
+class SmaCrossParameters(SizedParameters):
     """Long while the fast simple moving average of the close is above the slow one."""
 
     fast: Annotated[int, Field(ge=1, le=100_000)] = 10
     """Bars of the fast average."""
     slow: Annotated[int, Field(ge=2, le=100_000, validate_default=True)] = 30
     """Bars of the slow average."""
-    quantity: Units = 100.0
-    """Units of the instrument in a position."""
     allow_short: bool = False
     """Short, rather than flat, while the fast average is below the slow one."""
 
@@ -42,13 +40,12 @@ class EmaCrossParameters(SmaCrossParameters):
     """
 
 
-class RsiReversionParameters(ContractModel):
+class RsiReversionParameters(SizedParameters):
     """Long from the relative strength index (Wilder) falling below ``enter`` to its rising above ``leave``."""
 
     period: Window = 14
     enter: Annotated[float, Field(gt=0, lt=100)] = 30.0
     leave: Annotated[float, Field(gt=0, lt=100, validate_default=True)] = 50.0
-    quantity: Units = 100.0
 
     @field_validator("leave")
     @classmethod
@@ -59,29 +56,25 @@ class RsiReversionParameters(ContractModel):
         return leave
 
 
-class DonchianBreakoutParameters(ContractModel):
+class DonchianBreakoutParameters(SizedParameters):
     """Long from a close above the highest high of ``enter`` bars to one below the lowest low of ``leave`` bars."""
 
     enter: Window = 20
     leave: Window = 10
-    quantity: Units = 100.0
     allow_short: bool = False
     """The same downwards: short from a close below the lowest low of ``enter`` bars."""
 
 
-class BollingerParameters(ContractModel):
+class BollingerParameters(SizedParameters):
     """Long from a close below the lower band to one at or above the average."""
 
     window: Window = 20
     deviations: Annotated[float, Field(gt=0, le=10)] = 2.0
     """Distance of the bands from the average, in population standard deviations of the close."""
-    quantity: Units = 100.0
 
 
-class BuyAndHoldParameters(ContractModel):
+class BuyAndHoldParameters(SizedParameters):
     """Buy at the second bar's open and keep."""
-
-    quantity: Units = 100.0
 
 
 class RotationParameters(ContractModel):
@@ -99,7 +92,7 @@ class RotationParameters(ContractModel):
     """Hold cash rather than a symbol that fell."""
 
 
-class TrendCrossParameters(ContractModel):
+class TrendCrossParameters(SizedParameters):
     """Crossing of two exponential averages, followed only in the direction of a higher timeframe's trend."""
 
     fast: Annotated[int, Field(ge=1, le=100_000)] = 10
@@ -110,7 +103,6 @@ class TrendCrossParameters(ContractModel):
     """Of the trend: a number of minutes, hours, days or weeks, such as 15m, 4h, 1d, 1w; longer than the bars."""
     trend_bars: Annotated[int, Field(ge=1, le=10_000)] = 8
     """Higher bars whose highest high and lowest low the last close is compared with."""
-    quantity: Units = 100.0
     allow_short: bool = False
     """Short, rather than flat, when averages and trend both point down."""
 

@@ -34,6 +34,7 @@ from milepost_backtester.engine.records import (
     round_trips_of,
 )
 from milepost_backtester.engine.strategy import (
+    ActingRule,
     ActingStrategy,
     CompiledStrategy,
     Strategy,
@@ -242,7 +243,10 @@ class BacktestingEngine:
     def _run_of(self, bars: Bars, strategy: Strategy, tier: Tier) -> TierRun:
         match tier:
             case "compiled" if isinstance(strategy, CompiledStrategy):
-                return CompiledRun(self._book, bars, strategy.compiled_rule())
+                rule = strategy.compiled_rule()
+                if isinstance(rule, ActingRule):
+                    return ActingRun(self._book, bars, self._bar, rule)
+                return CompiledRun(self._book, bars, rule)
             case "compiled" if isinstance(strategy, ActingStrategy):
                 return ActingRun(self._book, bars, self._bar, strategy.acting_rule())
             case "wake" if isinstance(strategy, WakingStrategy):

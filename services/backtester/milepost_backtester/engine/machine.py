@@ -86,6 +86,27 @@ def scratch_floats(_typing: Any, size: Any) -> Any:
     return array_type(size), generate
 
 
+@intrinsic(prefer_literal=True)
+def scratch_prices(_typing: Any, size: Any) -> Any:
+    """Room for one row of a literal number of prices, likewise."""
+    array_type, count = nt.Array(nt.float64, 2, "C"), size.literal_value
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        array = context.make_array(array_type)(context, builder)
+        word = ir.IntType(64)
+        populate_array(
+            array,
+            data=cgutils.alloca_once(builder, ir.DoubleType(), size=count),
+            shape=[ir.Constant(word, 1), ir.Constant(word, count)],
+            strides=[ir.Constant(word, 8 * count), ir.Constant(word, 8)],
+            itemsize=ir.Constant(word, 8),
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return array_type(size), generate
+
+
 def run_entry(on_bar: Any = None) -> Any:
     """``kernel.run``: returns the bars done times ``REASONS``, plus why it returned.
 

@@ -42,8 +42,11 @@ class EachSymbol:
     @property
     def tier(self) -> Tier:
         """The fastest way to call all of them."""
-        tiers = {fastest_tier(strategy) for strategy in self.strategies.values()}
-        return "compiled" if tiers == {"compiled"} else "python"
+        compiles = all(
+            fastest_tier(strategy) == "compiled" and _rule_of(strategy) is not None
+            for strategy in self.strategies.values()
+        )
+        return "compiled" if compiles else "python"
 
     def on_bars(self, bars: Mapping[str, Bar], broker: PortfolioBroker) -> None:
         """Let each strategy whose symbol has a bar decide."""
@@ -74,12 +77,15 @@ class EachSymbol:
         Raises:
             ValueError: not all of them can be compiled.
         """
-        compiled = {
-            symbol: strategy
-            for symbol, strategy in self.strategies.items()
-            if isinstance(strategy, CompiledStrategy)
-        }
-        if len(compiled) < len(self.strategies):
-            others = ", ".join(self.strategies.keys() - compiled.keys())
-            raise ValueError(f"tier: the strategy of {others} offers no 'compiled'")
-        return {symbol: strategy.compiled_rule() for symbol, strategy in compiled.items()}
+        rules = {symbol: _rule_of(strategy) for symbol, strategy in self.strategies.items()}
+        compiled = {symbol: rule for symbol, rule in rules.items() if rule is not None}
+        if len(compiled) < len(rules):
+            others = ", ".join(rules.keys() - compiled.keys())
+            raise ValueError(f"tier: the strategy of {others} offers no 'compiled' among several symbols")
+        return compiled
+
+
+def _rule_of(strategy: Strategy) -> CompiledRule | None:
+    """Return the compiled rule; None for none, and for one that sees the account, which is of one symbol only."""
+    rule = strategy.compiled_rule() if isinstance(strategy, CompiledStrategy) else None
+    return rule if isinstance(rule, CompiledRule) else None

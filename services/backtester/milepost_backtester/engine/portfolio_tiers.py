@@ -56,7 +56,10 @@ def portfolio_run(
             rules = strategy.compiled_rules()
             return EachCompiledRun(book, bars, [rules[name] for name in bars.symbols])
         case "compiled" if isinstance(strategy, CompiledStrategy):
-            return TogetherCompiledRun(book, bars, strategy.compiled_rule())
+            rule = strategy.compiled_rule()
+            if not isinstance(rule, CompiledRule):
+                raise ValueError("tier: of several symbols a compiled rule gives wanted positions")  # noqa: TRY004
+            return TogetherCompiledRun(book, bars, rule)
         case "python":
             return PortfolioRun(book, bars, broker, moment, strategy)
         case _:

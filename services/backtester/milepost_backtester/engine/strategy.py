@@ -50,15 +50,6 @@ class CompiledRule:
     """Everything else that the decisions depend on; changed in place, part of the state. Finite numbers."""
 
 
-@runtime_checkable
-class CompiledStrategy(Protocol):
-    """A strategy that can be compiled as well; ``on_bar`` must decide the same."""
-
-    def compiled_rule(self) -> CompiledRule:
-        """Return the rule in its first state."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ActingRule:
     """An ``on_bar`` as a compiled function that sees the account and gives orders itself."""
@@ -68,6 +59,15 @@ class ActingRule:
     parameters: Floats
     memory: Floats
     """Everything else that the decisions depend on; changed in place, part of the state. Finite numbers."""
+
+
+@runtime_checkable
+class CompiledStrategy(Protocol):
+    """A strategy that can be compiled as well; ``on_bar`` must decide the same."""
+
+    def compiled_rule(self) -> CompiledRule | ActingRule:
+        """Return the rule in its first state; one whose positions depend on the account is an ``on_bar``."""
+        ...
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from milepost_backtester.strategies.level_rule import LevelRule
 
 if TYPE_CHECKING:
     from milepost_backtester.engine.bars import Bar
-    from milepost_backtester.engine.strategy import CompiledRule
+    from milepost_backtester.engine.strategy import ActingRule, CompiledRule
 
 
 class Bollinger(LevelRule):
@@ -23,6 +23,7 @@ class Bollinger(LevelRule):
     Parameters = BollingerParameters
 
     def __init__(self, parameters: BollingerParameters) -> None:
+        super().__init__(parameters)
         self._parameters = parameters
         self._closes: list[float] = []
         """Of the last bars, oldest first."""
@@ -50,19 +51,24 @@ class Bollinger(LevelRule):
             self._wanted = 0.0
         return self._wanted
 
-    def state_dict(self) -> dict[str, Any]:
+    def rule_state(self) -> dict[str, Any]:
         """Return the closes of the window and the wanted position."""
         return {"closes": self._closes, "wanted": self._wanted}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_rule_state(self, state: Mapping[str, Any]) -> None:
         """Put them back."""
         self._closes, self._wanted = list(state["closes"]), state["wanted"]
 
-    def compiled_rule(self) -> "CompiledRule":
+    def compiled_rule(self) -> "CompiledRule | ActingRule":
         """Return the same rule, compiled."""
         from milepost_backtester.strategies.compiled_rules import rule_of  # noqa: PLC0415 - hosts load no arrays
 
         parameters = self._parameters
         return rule_of(
-            "bollinger", parameters.window, parameters.deviations, parameters.quantity, memory_places=1
+            "bollinger",
+            parameters.window,
+            parameters.deviations,
+            parameters.quantity,
+            memory_places=1,
+            sizing=self.sizing,
         )

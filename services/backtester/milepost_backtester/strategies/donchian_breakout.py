@@ -9,7 +9,7 @@ from milepost_backtester.strategies.level_rule import LevelRule
 
 if TYPE_CHECKING:
     from milepost_backtester.engine.bars import Bar
-    from milepost_backtester.engine.strategy import CompiledRule
+    from milepost_backtester.engine.strategy import ActingRule, CompiledRule
 
 
 class DonchianBreakout(LevelRule):
@@ -22,6 +22,7 @@ class DonchianBreakout(LevelRule):
     Parameters = DonchianBreakoutParameters
 
     def __init__(self, parameters: DonchianBreakoutParameters) -> None:
+        super().__init__(parameters)
         self._parameters = parameters
         self._window = max(parameters.enter, parameters.leave)
         self._highs: list[float] = []
@@ -38,22 +39,27 @@ class DonchianBreakout(LevelRule):
             del self._highs[0], self._lows[0]
         return wanted
 
-    def state_dict(self) -> dict[str, Any]:
+    def rule_state(self) -> dict[str, Any]:
         """Return highs and lows of the last bars and the wanted position."""
         return {"highs": self._highs, "lows": self._lows, "wanted": self._wanted}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_rule_state(self, state: Mapping[str, Any]) -> None:
         """Put them back."""
         self._highs, self._lows, self._wanted = list(state["highs"]), list(state["lows"]), state["wanted"]
 
-    def compiled_rule(self) -> "CompiledRule":
+    def compiled_rule(self) -> "CompiledRule | ActingRule":
         """Return the same rule, compiled."""
         from milepost_backtester.strategies.compiled_rules import rule_of  # noqa: PLC0415 - hosts load no arrays
 
         parameters = self._parameters
         windows = (parameters.enter, parameters.leave)
         return rule_of(
-            "donchian_breakout", *windows, parameters.quantity, float(parameters.allow_short), memory_places=1
+            "donchian_breakout",
+            *windows,
+            parameters.quantity,
+            float(parameters.allow_short),
+            memory_places=1,
+            sizing=self.sizing,
         )
 
     def _compared(self, close: float) -> float:

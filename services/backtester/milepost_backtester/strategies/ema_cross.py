@@ -9,7 +9,7 @@ from milepost_backtester.strategies.level_rule import LevelRule
 
 if TYPE_CHECKING:
     from milepost_backtester.engine.bars import Bar
-    from milepost_backtester.engine.strategy import CompiledRule
+    from milepost_backtester.engine.strategy import ActingRule, CompiledRule
 
 
 class EmaCross(LevelRule):
@@ -19,6 +19,7 @@ class EmaCross(LevelRule):
     Parameters = EmaCrossParameters
 
     def __init__(self, parameters: EmaCrossParameters) -> None:
+        super().__init__(parameters)
         self._parameters = parameters
         self._below = -parameters.quantity if parameters.allow_short else 0.0
         self._seen = 0
@@ -38,19 +39,25 @@ class EmaCross(LevelRule):
             return parameters.quantity
         return self._below if self._fast < self._slow else 0.0
 
-    def state_dict(self) -> dict[str, Any]:
+    def rule_state(self) -> dict[str, Any]:
         """Return the averages and how many bars were seen."""
         return {"seen": self._seen, "fast": self._fast, "slow": self._slow}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_rule_state(self, state: Mapping[str, Any]) -> None:
         """Put them back."""
         self._seen, self._fast, self._slow = state["seen"], state["fast"], state["slow"]
 
-    def compiled_rule(self) -> "CompiledRule":
+    def compiled_rule(self) -> "CompiledRule | ActingRule":
         """Return the same rule, compiled."""
         from milepost_backtester.strategies.compiled_rules import rule_of  # noqa: PLC0415 - hosts load no arrays
 
         parameters = self._parameters
         return rule_of(
-            "ema_cross", parameters.fast, parameters.slow, parameters.quantity, self._below, memory_places=2
+            "ema_cross",
+            parameters.fast,
+            parameters.slow,
+            parameters.quantity,
+            self._below,
+            memory_places=2,
+            sizing=self.sizing,
         )

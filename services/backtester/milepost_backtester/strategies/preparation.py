@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from milepost_contracts.specs.strategies import SmaCrossParameters
 
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
@@ -25,6 +26,8 @@ def prepare_rules() -> None:
     bars = Bars(np.arange(2), price, price, price, price, price)
     for strategy in LIBRARY:
         BacktestingEngine(bars, strategy(strategy.Parameters()), tier="compiled").advance()
+    sized = SmaCrossParameters(sizing="equity", quantity=1.0)
+    BacktestingEngine(bars, SmaCross(sized), tier="compiled").advance()
     model_signals.prepare()
 
 

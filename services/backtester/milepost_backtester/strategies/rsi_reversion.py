@@ -9,7 +9,7 @@ from milepost_backtester.strategies.level_rule import LevelRule
 
 if TYPE_CHECKING:
     from milepost_backtester.engine.bars import Bar
-    from milepost_backtester.engine.strategy import CompiledRule
+    from milepost_backtester.engine.strategy import ActingRule, CompiledRule
 
 
 class RsiReversion(LevelRule):
@@ -23,6 +23,7 @@ class RsiReversion(LevelRule):
     Parameters = RsiReversionParameters
 
     def __init__(self, parameters: RsiReversionParameters) -> None:
+        super().__init__(parameters)
         self._parameters = parameters
         self._seen = 0
         self._close = self._gain = self._loss = self._wanted = 0.0
@@ -52,7 +53,7 @@ class RsiReversion(LevelRule):
             self._wanted = 0.0
         return self._wanted
 
-    def state_dict(self) -> dict[str, Any]:
+    def rule_state(self) -> dict[str, Any]:
         """Return the averages, the last close, the wanted position and how many bars were seen."""
         return {
             "seen": self._seen,
@@ -62,15 +63,22 @@ class RsiReversion(LevelRule):
             "wanted": self._wanted,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_rule_state(self, state: Mapping[str, Any]) -> None:
         """Put them back."""
         self._seen, self._close, self._wanted = state["seen"], state["close"], state["wanted"]
         self._gain, self._loss = state["gain"], state["loss"]
 
-    def compiled_rule(self) -> "CompiledRule":
+    def compiled_rule(self) -> "CompiledRule | ActingRule":
         """Return the same rule, compiled."""
         from milepost_backtester.strategies.compiled_rules import rule_of  # noqa: PLC0415 - hosts load no arrays
 
         parameters = self._parameters
         levels = (parameters.enter, parameters.leave)
-        return rule_of("rsi_reversion", parameters.period, *levels, parameters.quantity, memory_places=3)
+        return rule_of(
+            "rsi_reversion",
+            parameters.period,
+            *levels,
+            parameters.quantity,
+            memory_places=3,
+            sizing=self.sizing,
+        )

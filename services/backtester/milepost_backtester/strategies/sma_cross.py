@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from milepost_contracts.specs.strategies import SmaCrossParameters
 
+from milepost_backtester.strategies.sizing import Sizing
+
 if TYPE_CHECKING:
     from milepost_backtester.engine.bars import Bar
     from milepost_backtester.engine.broker import Broker
-    from milepost_backtester.engine.strategy import CompiledRule
+    from milepost_backtester.engine.strategy import ActingRule, CompiledRule
 
 MANTISSA = 2.0**53
 EXPONENT_LEAST = 1073
@@ -38,6 +40,7 @@ class SmaCross:
         self._fast = parameters.fast
         self._slow = parameters.slow
         self._long = parameters.quantity
+        self.sizing = Sizing.of(parameters)
         self._below = -parameters.quantity if parameters.allow_short else 0.0
         self._closes: list[float] = [0.0] * parameters.slow
         """The last close of each place in the slow window."""
@@ -48,8 +51,10 @@ class SmaCross:
 
     def on_bar(self, bar: "Bar", broker: "Broker") -> None:
         """Order what the averages ask for."""
-        place, closes = self._place, self._closes
+        place, closes, sizing = self._place, self._closes, self.sizing
         close = bar.close
+        if sizing is not None:
+            sizing.see(bar)
         # A negative place counts from the end, as it must.
         self._fast_sum = fast_sum = self._fast_sum + (close - closes[place - self._fast])
         self._slow_sum = slow_sum = self._slow_sum + (close - closes[place])
@@ -71,13 +76,19 @@ class SmaCross:
             wanted = self._below
         else:
             wanted = self._exact_wish()
+        if sizing is not None:
+            size = sizing.units(wanted, bar, broker)
+            if size is None:
+                return
+            wanted = size
         # Every order of the bar before has filled by now.
         if wanted != broker.position:
             broker.target(wanted)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the closes of the slow window, oldest first, and how many bars were seen."""
-        return {"seen": self._rounds * self._slow + self._place, "closes": self._window()}
+        """Return the closes of the slow window, oldest first, how many bars were seen, and what sizes rest on."""
+        sizing = {} if self.sizing is None else self.sizing.state_dict()
+        return {"seen": self._rounds * self._slow + self._place, "closes": self._window(), **sizing}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put the window back; what the sums decide follows from it, whatever their last bits."""
@@ -86,12 +97,14 @@ class SmaCross:
         start = self._slow - self._place
         self._closes = closes[start:] + closes[:start]
         self._sum_again()
+        if self.sizing is not None:
+            self.sizing.load_state_dict(state)
 
-    def compiled_rule(self) -> "CompiledRule":
+    def compiled_rule(self) -> "CompiledRule | ActingRule":
         """Return the same rule, compiled."""
         from milepost_backtester.strategies.compiled_rules import rule_of  # noqa: PLC0415 - hosts load no arrays
 
-        return rule_of("sma_cross", self._fast, self._slow, self._long, self._below)
+        return rule_of("sma_cross", self._fast, self._slow, self._long, self._below, sizing=self.sizing)
 
     def _window(self) -> list[float]:
         """Return the closes of the slow window, oldest first."""

@@ -25,6 +25,7 @@ class TrendCross(LevelRule):
     Parameters = TrendCrossParameters
 
     def __init__(self, parameters: TrendCrossParameters) -> None:
+        super().__init__(parameters)
         self._parameters = parameters
         self._seen = 0
         self._fast = self._slow = 0.0
@@ -51,7 +52,7 @@ class TrendCross(LevelRule):
             return -parameters.quantity
         return 0.0
 
-    def state_dict(self) -> dict[str, Any]:
+    def rule_state(self) -> dict[str, Any]:
         """Return averages, bars seen, the higher bar so far and the complete ones, oldest first."""
         higher = self._higher.state_dict()
         return {
@@ -63,7 +64,7 @@ class TrendCross(LevelRule):
             "higher_complete": [[each.high, each.low, each.close] for each in self._complete],
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_rule_state(self, state: Mapping[str, Any]) -> None:
         """Put them back."""
         self._seen, self._fast, self._slow = state["seen"], state["fast"], state["slow"]
         self._higher.load_state_dict({"start": state["higher_start"], "partial": state["higher_partial"]})
