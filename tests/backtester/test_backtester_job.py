@@ -415,3 +415,32 @@ def test_a_fork_may_change_a_cost_and_nothing_before_the_checkpoint_moves(
     plain = place.job()
     assert plain.run(host_of(place.sink(), BARS)) is True
     assert fork._engine.logs.equity.tolist()[:5_000] == plain._engine.logs.equity.tolist()[:5_000]
+
+
+class LateToken(CancellationToken):
+    """A token whose stop comes while bars are computed: when somebody looks for one for the n-th time."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._times = times
+
+    def due(self, unit: int) -> StopRequest | None:
+        self._times -= 1
+        if self._times == 0:
+            self.request(StopRequest(CheckpointReason.CANCELLATION))
+        return super().due(unit)
+
+
+@pytest.mark.parametrize(("times", "bar"), [(8, 173), (11, 473), (20, 1_185)])
+def test_a_stop_is_seen_between_two_boundaries(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, times: int, bar: int
+) -> None:
+    """A stop that comes between two boundaries is saved at the next piece, and resumed ends as undisturbed."""
+    monkeypatch.setattr("milepost_backtester.job.PIECE_BARS", 100)
+    sink, token = place.sink(), LateToken(times)
+    assert place.job().run(host_of(sink, BARS, token=token)) is False
+    assert sink.saved == [(bar, CheckpointReason.CANCELLATION)]
+    resumed = place.job()
+    resumed.restore_from_checkpoint(sink.checkpoints[-1])
+    assert resumed.run(host_of(place.sink(), BARS)) is True
+    assert place.digests(resumed) == place.undisturbed()

@@ -45,6 +45,10 @@ class BacktestingProgressBridge(ProgressBridge[State]):
         """The cached state."""
         return self._state()[1]
 
+    def stop_due(self, bar: int) -> bool:
+        """Say whether the run must stop after so many bars, should that be made a boundary."""
+        return self._host.token.due(bar) is not None
+
     def build_checkpoint_data(self, unit: int, state: State) -> CheckpointData:
         """Return the state, the segments that are new and references to those that are stored."""
         plan = self._segments.plan(self._engine.logs, log_lengths(state))
