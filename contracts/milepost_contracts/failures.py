@@ -31,6 +31,9 @@ class RejectionCode(StrEnum):
     ALREADY_HELD = "already-held"
     NOT_HELD = "not-held"
     LIMIT_UNCHANGED = "limit-unchanged"
+    COUNT_DIFFERS = "count-differs"
+    COUNT_NEEDED = "count-needed"
+    TOO_MANY = "too-many"
     UNAVAILABLE = "unavailable"
 
 

@@ -26,6 +26,11 @@ def operation_id_of(command_id: str) -> OperationId:
     return "op-" + _short_hash("operation", command_id)
 
 
+def bulk_command_id_of(bulk_id: str, target_id: str) -> CommandId:
+    """Return the id of the command about one target that the bulk command ``bulk_id`` leads to."""
+    return "cmd-" + _short_hash("bulk", bulk_id, target_id)
+
+
 def checkpoint_id_of(operation_id: str, attempt: int, ordinal: int) -> CheckpointId:
     """Return the id of the ``ordinal``-th checkpoint (from 1) that ``attempt`` of the operation saves."""
     return "cp-" + _short_hash("checkpoint", operation_id, str(attempt), str(ordinal))

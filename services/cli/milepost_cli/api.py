@@ -1,5 +1,6 @@
 """The orchestrator's HTTP interface, for reading: documents in, problem documents turned into errors."""
 
+import json
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from types import TracebackType
@@ -12,6 +13,7 @@ from milepost_cli import reader
 from milepost_cli.errors import CommandError, NotFoundError, UnreachableError, UsageFaultError, refusal
 
 TIMEOUT_SECONDS = 10.0
+LINE_SECONDS = 60.0
 PAGE_ITEMS = 200
 PAGES_MAX = 500
 
@@ -66,6 +68,28 @@ class OrchestratorApi:
         if response.is_success:
             return document
         raise _problem(response.status_code, document)
+
+    def post_lines(
+        self, path: str, parameters: Parameters, body: Mapping[str, object], headers: Mapping[str, str]
+    ) -> Iterator[dict[str, object]]:
+        """Post, and yield each line of the answer as it comes; raises what ``get`` raises."""
+        given = {key: value for key, value in parameters.items() if value is not None}
+        try:
+            with self._client.stream(
+                "POST", path, params=given, json=dict(body), headers=dict(headers), timeout=LINE_SECONDS
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _problem(response.status_code, _json_of(response))
+                for line in response.iter_lines():
+                    yield cast("dict[str, object]", json.loads(line))
+        except httpx.RemoteProtocolError:
+            return  # it broke off; whoever reads sees that the end is missing
+        except httpx.TransportError as error:
+            raise UnreachableError(
+                f"the orchestrator at {self._base_url} does not answer",
+                fix="start the stack with `milepost up --detach`, or see what is wrong with `milepost doctor`",
+            ) from error
 
     def pages(self, path: str, key: str, parameters: Parameters | None = None) -> Iterator[dict[str, object]]:
         """Yield the items under ``key`` of every page, following ``next_cursor``."""

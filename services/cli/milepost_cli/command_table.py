@@ -49,6 +49,9 @@ COMMANDS: tuple[CommandEntry, ...] = (
         OPERATIONS,
         "Hold work back, release it, limit how much of a kind runs at a time.",
     ),
+    CommandEntry(
+        "bulk", "bulk", OPERATIONS, "Cancel, resume or delete checkpoints by filter, many at a time."
+    ),
     CommandEntry("wait", "wait", OPERATIONS, "Wait until an operation has ended."),
     CommandEntry("results", "results", OPERATIONS, "Fetch the result files of a completed operation."),
     CommandEntry("ps", "ps", LOOKING, "List operations."),

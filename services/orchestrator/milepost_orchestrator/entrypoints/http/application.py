@@ -6,6 +6,7 @@ from milepost_orchestrator.entrypoints.dashboard.dashboard import dashboard
 from milepost_orchestrator.entrypoints.dashboard.security import PageSecurity
 from milepost_orchestrator.entrypoints.http.authorization import Access, require
 from milepost_orchestrator.entrypoints.http.bodies import BoundedBody
+from milepost_orchestrator.entrypoints.http.bulk_commanding import bulk_commanding
 from milepost_orchestrator.entrypoints.http.checkpoints_commanding import checkpoints_commanding
 from milepost_orchestrator.entrypoints.http.checkpoints_reading import checkpoints_reading
 from milepost_orchestrator.entrypoints.http.cleanup_commanding import cleanup_commanding
@@ -33,6 +34,7 @@ ROUTERS = (
     cleanup_commanding,
     workers_reading,
     dispatch,
+    bulk_commanding,
     live_reading,
     health,
 )

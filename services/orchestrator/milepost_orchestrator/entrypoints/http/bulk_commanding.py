@@ -1,0 +1,159 @@
+"""Commands to many at a time: which are meant is said as for a list, how many in the body.
+
+A dry run answers the count, the verdicts by their kind and the first few. The real one streams one JSON document
+a line: the count, each verdict as it is there, and a summary at the end.
+"""
+
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from milepost_contracts.commands import (
+    CANCEL_DEADLINE_SECONDS_MAX,
+    CancelOperation,
+    DeleteCheckpoint,
+    ResumeOperation,
+)
+from milepost_contracts.model import ContractModel
+from milepost_contracts.verdicts import Rejected
+from milepost_runtime.clock import random_id
+from pydantic import Field
+
+from milepost_orchestrator.application.answers import Answer, Sender, rejected
+from milepost_orchestrator.application.bulk import Bulk, Count, Target
+from milepost_orchestrator.entrypoints.http.checkpoints_reading import CheckpointsQuery
+from milepost_orchestrator.entrypoints.http.commanding import SOURCE, command_of
+from milepost_orchestrator.entrypoints.http.operations_reading import OperationsQuery
+from milepost_orchestrator.entrypoints.http.parameters import IdempotencyKey, ListQuery
+from milepost_orchestrator.entrypoints.http.ports import HttpPorts
+from milepost_orchestrator.entrypoints.http.problems import problem, problem_of
+
+FIRST_SHOWN = 5
+LINES = "application/x-ndjson"
+NOT_OF_A_FILTER = frozenset({"limit", "cursor", "sort", "order", "counts"})
+_EACH = "op-each"
+"""Stands where each target's own id goes."""
+
+
+class ToMany(ContractModel):
+    """How many are meant, and what each command holds beside its target."""
+
+    expected_count: int | None = Field(default=None, ge=0)
+    """Nothing is done when another number fits."""
+    any_count: bool = False
+    """As many as fit."""
+    reason: str | None = Field(default=None, max_length=500)
+    dry_run: bool = False
+
+
+class CancelMany(ToMany):
+    """Cancel every operation that fits, queued and running ones unless the filter says others."""
+
+    deadline_seconds: float | None = Field(default=None, gt=0, le=CANCEL_DEADLINE_SECONDS_MAX)
+    force: bool = False
+
+
+class ResumeMany(ToMany):
+    """Resume every operation that fits, cancelled and failed ones unless the filter says others."""
+
+
+class DeleteManyCheckpoints(ToMany):
+    """Delete every checkpoint that fits; what is pinned or in use is refused, each for itself."""
+
+
+def bulk_commanding(ports: HttpPorts) -> APIRouter:
+    """Return the routes for commands to many."""
+    router = APIRouter(prefix="/bulk")
+    bulk = Bulk(ports.queries, ports.handler)
+
+    @router.post("/cancel", summary="Cancel every operation that fits the filter.")
+    async def cancel(  # pyright: ignore[reportUnusedFunction] - a route
+        query: Annotated[OperationsQuery, Query()],
+        body: Annotated[CancelMany | None, Body()] = None,
+        key: IdempotencyKey = None,
+    ) -> Response:
+        given = body or CancelMany()
+        fields = {name: getattr(given, name) for name in ("reason", "deadline_seconds", "force")}
+        command = command_of(CancelOperation, fields, operation_id=_EACH)
+        if (fault := _paging(query)) is not None:
+            return fault
+        targets = await bulk.cancels(query.filter(ports.clock.now()), command)
+        return await _answer(bulk, targets, given, key)
+
+    @router.post("/resume", summary="Resume every operation that fits the filter.")
+    async def resume(  # pyright: ignore[reportUnusedFunction] - a route
+        query: Annotated[OperationsQuery, Query()],
+        body: Annotated[ResumeMany | None, Body()] = None,
+        key: IdempotencyKey = None,
+    ) -> Response:
+        if (fault := _paging(query)) is not None:
+            return fault
+        command = ResumeOperation(operation_id=_EACH)
+        targets = await bulk.resumes(query.filter(ports.clock.now()), command)
+        return await _answer(bulk, targets, body or ResumeMany(), key)
+
+    @router.post("/delete-checkpoints", summary="Delete every checkpoint that fits the filter.")
+    async def delete_checkpoints(  # pyright: ignore[reportUnusedFunction] - a route
+        query: Annotated[CheckpointsQuery, Query()],
+        body: Annotated[DeleteManyCheckpoints | None, Body()] = None,
+        key: IdempotencyKey = None,
+    ) -> Response:
+        if (fault := _paging(query)) is not None:
+            return fault
+        given = body or DeleteManyCheckpoints()
+        command = DeleteCheckpoint(operation_id=_EACH, checkpoint_id="cp-each", reason=given.reason)
+        targets = await bulk.deletions(query.filter(ports.clock.now()), command)
+        return await _answer(bulk, targets, given, key)
+
+    return router
+
+
+def _paging(query: ListQuery) -> Response | None:
+    """A part of a list is not what a filter means."""
+    names = sorted(query.model_fields_set & NOT_OF_A_FILTER)
+    if not names:
+        return None
+    return problem(
+        422, "invalid-command", f"{', '.join(names)} is for lists", "leave it out; a filter means all"
+    )
+
+
+async def _answer(bulk: Bulk, targets: list[Target], given: ToMany, key: str | None) -> Response:
+    sender = Sender(key or random_id("bulk"), SOURCE)
+    count = Count(given.expected_count, any=given.any_count or given.dry_run)
+    refusal = bulk.refusal(targets, count)
+    if refusal is not None:
+        return problem_of(rejected(sender.command_id, refusal))
+    if not given.dry_run:
+        return StreamingResponse(_lines(bulk, targets, sender), media_type=LINES)
+    answers = [answer async for _, answer in bulk.run(targets, sender, dry_run=True)]
+    first = [_document(*each) for each in list(zip(targets, answers, strict=True))[:FIRST_SHOWN]]
+    return JSONResponse({"count": len(targets), **_summary(answers), "first": first, "dry_run": True})
+
+
+async def _lines(bulk: Bulk, targets: list[Target], sender: Sender) -> AsyncGenerator[bytes]:
+    yield _line({"count": len(targets), "command_id": sender.command_id})
+    answers: list[Answer] = []
+    async for target, answer in bulk.run(targets, sender, dry_run=False):
+        answers.append(answer)
+        yield _line(_document(target, answer))
+    yield _line(_summary(answers))
+
+
+def _document(target: Target, answer: Answer) -> dict[str, Any]:
+    return {"target": target.target_id, **answer.model_dump(mode="json")}
+
+
+def _summary(answers: list[Answer]) -> dict[str, Any]:
+    """How many verdicts of each kind, and of the refusals each reason."""
+    verdicts = Counter(answer.verdict for answer in answers)
+    codes = Counter(answer.code.value for answer in answers if isinstance(answer, Rejected))
+    named = {name: verdicts[name] for name in ("accepted", "duplicate", "rejected")}
+    return {"verdicts": named, "codes": dict(sorted(codes.items()))}
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,51 @@
+"""Work held back, released, limited, and cancelled and resumed many at a time, by the command line."""
+
+import pytest
+
+from tests.e2e.command_line import CommandLine
+
+pytestmark = pytest.mark.e2e
+
+START = ("start", "backtest", "--set", "data.name=walk", "--pace", "2000", "--name")
+
+
+def test_held_cancelled_and_resumed_by_filter_and_released(milepost: CommandLine) -> None:
+    """What is held waits and says for whom; by filter it is counted, cancelled and resumed; released it runs."""
+    milepost("dispatch", "hold", "backtest", "--reason", "the machine moves")
+    try:
+        assert "held" in milepost("dispatch", "show").out
+        assert milepost.json("dispatch", "hold", "backtest", code=4)["code"] == "already-held"
+        started = [milepost.json(*START, f"night {number}")["operation_id"] for number in range(2)]
+        assert "held by /cli: the machine moves" in milepost("show", started[0]).out
+        named = ("--name", "night")
+        counted = milepost("bulk", "cancel", *named, "--dry-run").out
+        assert "2 fit; 2 accepted; nothing was done" in counted
+        assert milepost.json("bulk", "cancel", *named, code=2)["code"] == "count-needed"
+        assert milepost.json("bulk", "cancel", *named, "--expect", "3", code=4)["code"] == "count-differs"
+        assert "all 2 accepted" in milepost("bulk", "cancel", *named, "--expect", "2").out
+        for operation_id in started:
+            milepost("wait", operation_id, code=1)
+        partly = milepost("bulk", "resume", *named, "--status", "cancelled", "--yes")
+        assert "all 2 accepted" in partly.out
+        again = milepost("bulk", "resume", *named, "--status", "cancelled", "--yes", code=1)
+        assert "2 of 2 were refused; 0 were accepted" in again.err
+        assert "resume-in-progress" in str(
+            milepost.json("bulk", "resume", *named, "--status", "cancelled", "--dry-run")["codes"]
+        )
+    finally:
+        milepost("dispatch", "release", "backtest")
+    listed = milepost.json("ps", "--name", "night", "--all")["operations"]
+    children = [each["operation_id"] for each in listed if each["operation_id"] not in started]
+    assert len(children) == 2
+    milepost("bulk", "cancel", *named, "--yes", "--deadline", "30s")
+    for operation_id in children:
+        milepost("wait", operation_id, code=1)
+    assert "nothing is held" in milepost("dispatch", "show").err
+
+
+def test_a_limit_is_set_shown_and_taken_away(milepost: CommandLine) -> None:
+    """A kind runs so many at a time until it is `none` again; nonsense is a usage error."""
+    milepost("dispatch", "limit", "backtest", "1", "--reason", "one is enough")
+    assert "1 at a time" in milepost("dispatch", "show").out
+    milepost("dispatch", "limit", "backtest", "none")
+    milepost("dispatch", "limit", "backtest", "many", code=2)
