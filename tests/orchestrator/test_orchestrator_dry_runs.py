@@ -9,6 +9,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from milepost_contracts.cleanup import CleanUpCheckpoints
 from milepost_contracts.commands import (
     COMMANDS,
     CancelOperation,
@@ -79,6 +80,7 @@ STRATEGIES: dict[type[Command], st.SearchStrategy[Command]] = {
     HoldDispatch: st.builds(HoldDispatch, kind=st.none() | kinds),
     ReleaseDispatch: st.builds(ReleaseDispatch, kind=st.none() | kinds),
     LimitKind: st.builds(LimitKind, kind=kinds, limit=st.none() | st.integers(1, 2)),
+    CleanUpCheckpoints: st.builds(CleanUpCheckpoints, keep_newest=st.integers(0, 1)),
 }
 EVENTS = (
     claimed(1),
@@ -127,7 +129,7 @@ def test_every_command_is_tried() -> None:
     assert set(STRATEGIES) == set(COMMANDS.values())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(has_state=st.sampled_from([True, True, False]), opening=openings, history=steps)
 def test_a_dry_run_answers_what_the_real_command_is_answered(
     has_state: bool, opening: tuple, history: list
