@@ -377,8 +377,11 @@ def test_the_kind_is_described_without_heavy_imports() -> None:
     assert set(kind["parts"]["strategy"]["sma-cross"]["properties"]) == {
         "fast",
         "slow",
-        "quantity",
         "allow_short",
+        "sizing",
+        "quantity",
+        "tolerance",
+        "range_bars",
     }
     assert BacktestSpec.model_validate(kind["example"]).strategy.name == "sma-cross"
 

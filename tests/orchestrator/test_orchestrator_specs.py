@@ -25,7 +25,15 @@ async def test_backtest_is_known_without_any_worker(workshop: Workshop) -> None:
     assert found.spec["commission_rate"] == 0.001
     assert found.spec["strategy"] == {
         "name": "sma-cross",
-        "parameters": {"fast": 10, "slow": 30, "quantity": 100.0, "allow_short": False},
+        "parameters": {
+            "fast": 10,
+            "slow": 30,
+            "allow_short": False,
+            "sizing": "units",
+            "quantity": 100.0,
+            "tolerance": 0.1,
+            "range_bars": 14,
+        },
     }
     assert found.inputs == (dataset().artifact,)
 
