@@ -3,12 +3,15 @@
 Run it alone: ``python -m tests.benchmarks.bench_backtester``. Figures are the best of a few runs.
 """
 
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from milepost_backtester.bar_cache import BarCache
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.market_data import SCHEMA, load_bars
@@ -17,6 +20,7 @@ from milepost_backtester.results import Run, write_results
 from milepost_backtester.segments import SegmentedLogs
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.backtest import SmaCrossParameters
+from milepost_runtime.digests import digest_of_file
 
 from tests.backtester.acting_doubles import Risk
 
@@ -93,17 +97,57 @@ def _around(bars: Bars) -> list[Row]:
         data = directory / "bars.parquet"
         write_table({column: getattr(bars, column) for column in SCHEMA.names}, SCHEMA, data)
         load = len(bars) / _best(lambda: load_bars(data))
+        rows = _cached(bars, data, directory / "cache")
         run = Run("sma-cross on walk", ("walk",), bars, {}, CASH)
         results = _best(lambda: write_results(engine, run, directory))
 
     state = _best(lambda: [engine.state_dict() for _ in range(1000)]) / 1000
-    plan = _best(lambda: SegmentedLogs(bars.close).plan(engine.logs, lengths))
+    segment = _best(lambda: _write_segment(engine, lengths))
     return [
         ("load and check canonical Parquet", load, "bars/s"),
+        *rows,
         ("copy of the state at a boundary", state * 1e6, "us"),
-        (f"copy of all {len(bars):,} bars' logs for a checkpoint", plan * 1e3, "ms"),
+        (f"segment of all {len(bars):,} bars' logs, gathered and written without fsync", segment * 1e3, "ms"),
         (f"write the result files of {len(bars):,} bars", results * 1e3, "ms"),
     ]
+
+
+def _write_segment(engine: BacktestingEngine, lengths: dict[str, int]) -> None:
+    with tempfile.TemporaryDirectory(prefix="milepost-bench-") as name:
+        plan = SegmentedLogs(engine.closes, borrows=engine.borrows).plan(engine.logs, lengths)
+        for file, writer in plan.files.items():
+            writer.write(Path(name) / file)
+
+
+def _cached(bars: Bars, data: Path, directory: Path) -> list[Row]:
+    """Bars from the cache, each time mapped anew and compared with their checksum."""
+    cache, digest = BarCache(directory), digest_of_file(data)
+    began = time.perf_counter()
+    cache.load(data, digest)
+    first = time.perf_counter() - began
+    again = _best(lambda: cache.load(data, digest))
+    name = f"{len(bars):,} bars"
+    rows: list[Row] = [
+        ("map bars from the cache, checksum compared", len(bars) / again, "bars/s"),
+        (f"first load of {name}, written to the cache too", first * 1e3, "ms"),
+        (f"load of {name} from the cache", again * 1e3, "ms"),
+    ]
+    for words, place in (("without a cache", "none"), ("with a cache", str(directory))):
+        taken = [_first_result_seconds(data, digest, place) for _ in range(REPEATS)]
+        rows.append((f"process start to the result of {name}, {words}", min(taken) * 1e3, "ms"))
+    return rows
+
+
+def _first_result_seconds(data: Path, digest: str, cache: str) -> float:
+    """From the start of a process to the last bar of a compiled backtest in it; its code is compiled already."""
+    began = time.perf_counter()
+    words = [sys.executable, "-m", "tests.benchmarks.first_result", str(data), digest, cache]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        taken = time.perf_counter() - began
+    float(line)  # else it has said nothing
+    return taken
 
 
 def _best(work: Callable[[], object]) -> float:

@@ -18,6 +18,7 @@ from milepost_runtime.fingerprints import environment_entries
 from milepost_runtime.worker.kind import JobContext, JobResult
 from pydantic import BaseModel, ValidationError
 
+from milepost_backtester.bar_cache import BarCache
 from milepost_backtester.bridge import BacktestingProgressBridge, log_lengths
 from milepost_backtester.engine.backtesting_engine import (
     ENGINE_VERSION,
@@ -131,7 +132,7 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
     spec = _spec_of(context.spec)
     strategy_class = find_strategy(spec.strategy.name)
     parameters = check_parameters(strategy_class, spec.strategy.parameters)
-    bars = load_symbols(spec, context.inputs, strategy_class)
+    bars = load_symbols(spec, context.inputs, strategy_class, BarCache.of(context))
     if spec.warm_up_bars >= len(bars):
         raise ValueError(
             f"spec.warm_up_bars: {spec.warm_up_bars} of {len(bars)} bars leave none to trade: give fewer"

@@ -7,6 +7,7 @@ from milepost_contracts.datasets import DatasetReference
 from milepost_contracts.specs.backtest import BacktestSpec
 from pydantic import BaseModel
 
+from milepost_backtester.bar_cache import BarCache
 from milepost_backtester.bar_table import BarProblemsError
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.errors import BarsError
@@ -24,9 +25,11 @@ def names_of(spec: BacktestSpec) -> tuple[str, ...]:
 
 
 def load_symbols(
-    spec: BacktestSpec, inputs: Mapping[str, Path], strategy: StrategyClass
+    spec: BacktestSpec, inputs: Mapping[str, Path], strategy: StrategyClass, cache: BarCache | None = None
 ) -> Bars | PortfolioBars:
     """Return the bars as the strategy needs them: several symbols, and one for ``on_bars``, on a common timeline.
+
+    ``cache``: where bars that were loaded before may be found.
 
     Raises:
         ValueError: bars are not there, unusable or without a time in common; every problem is named.
@@ -36,7 +39,7 @@ def load_symbols(
     problems: list[str] = []
     for name, reference in zip(names, spec.datasets, strict=True):
         try:
-            loaded.append(_load(reference, name, inputs))
+            loaded.append(_load(reference, name, inputs, cache))
         except ValueError as error:
             problems.append(str(error))
     if problems:
@@ -82,10 +85,11 @@ def data_fingerprint(spec: BacktestSpec) -> dict[str, str]:
     return {"symbols": " ".join(names), **digests}
 
 
-def _load(reference: DatasetReference, name: str, inputs: Mapping[str, Path]) -> Bars:
+def _load(reference: DatasetReference, name: str, inputs: Mapping[str, Path], cache: BarCache | None) -> Bars:
     if reference.digest is None or reference.digest not in inputs:
         raise ValueError(f"spec.data: the bars of {name} are not among the inputs")
     try:
-        return load_bars(inputs[reference.digest])
+        path = inputs[reference.digest]
+        return load_bars(path) if cache is None else cache.load(path, reference.digest)
     except BarProblemsError as error:
         raise ValueError(f"spec.data: {name}: {error}") from error

@@ -36,7 +36,7 @@ class RunningChecksum:
         self._hash = xxhash.xxh3_128()
         self._size_bytes = 0
 
-    def update(self, chunk: bytes) -> None:
+    def update(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes in; other threads go on meanwhile."""
         self._hash.update(chunk)
         self._size_bytes += len(chunk)

@@ -17,6 +17,7 @@ from milepost_runtime.fingerprints import environment_entries
 from milepost_runtime.worker.kind import JobContext, JobResult
 from pydantic import BaseModel, ValidationError
 
+from milepost_backtester.bar_cache import BarCache
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.strategy import Strategy, Tier, fastest_tier
 from milepost_backtester.job import fingerprint_of, terms_of
@@ -96,7 +97,7 @@ def create_sweep_job(context: JobContext, *, threads: int, clock: Clock | None =
     spec = _spec_of(context.spec)
     strategy_class = find_strategy(spec.strategy.name)
     combinations = _combinations_of(spec, strategy_class)
-    bars = load_symbols(spec, context.inputs, strategy_class)
+    bars = load_symbols(spec, context.inputs, strategy_class, BarCache.of(context))
     if not isinstance(bars, Bars):
         problem = "it sees all symbols at once; a sweep takes a strategy of one symbol"
         raise ValueError(f"spec.strategy.name: {problem}")  # noqa: TRY004 - it goes to the user, as any wrong spec

@@ -175,6 +175,7 @@ class Attempt:
             spec=claimed.request.spec,
             inputs=inputs,
             scratch_directory=str(self._directories.scratch),
+            cache_directory=str(self._settings.directory / "cache"),
             spool_directory=str(self._directories.spool),
             results_directory=str(self._directories.results),
             checkpoint=_restored_message(restored, claimed.request),

@@ -128,6 +128,7 @@ class Child:
             spec=run.spec,
             inputs={name: Path(path) for name, path in run.inputs.items()},
             scratch_directory=Path(run.scratch_directory),
+            cache_directory=None if run.cache_directory is None else Path(run.cache_directory),
         )
         try:
             return self._kind.create_job(context)

@@ -31,6 +31,8 @@ class JobContext:
     """Verified local files by artifact name (of ``Requested.inputs``) and again by digest."""
     scratch_directory: Path
     """The job's own; gone when the operation ends."""
+    cache_directory: Path | None = None
+    """The worker's, for what can be made again: kept between operations, shared by its children, may be lost."""
 
 
 @dataclass(frozen=True, slots=True)

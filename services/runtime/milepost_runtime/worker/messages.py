@@ -47,6 +47,7 @@ class Run(ContractModel):
     spec: JsonObject
     inputs: dict[str, str]
     scratch_directory: str
+    cache_directory: str | None = None
     spool_directory: str
     results_directory: str
     checkpoint: RestoredCheckpoint | None
