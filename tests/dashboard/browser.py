@@ -108,3 +108,20 @@ async def _watched(context: BrowserContext, url: str) -> Visitor:
         ),
     )
     return found
+
+
+FOCUS = """() => {
+    const element = document.activeElement;
+    return [element.tagName, element.id, getComputedStyle(element).outlineStyle];
+}"""
+
+
+async def press_until_focused(page: Page, element_id: str) -> None:
+    """Go on with Tab as far as an element; on the way one always sees where one is."""
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        tag, found, outline = await page.evaluate(FOCUS)
+        assert outline != "none" or tag == "BODY", found  # after the last element the browser's own ones come
+        if found == element_id:
+            return
+    raise AssertionError(f"Tab does not lead to {element_id}")

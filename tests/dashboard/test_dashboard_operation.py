@@ -5,7 +5,7 @@ from milepost_contracts.events import CancelRequested, CheckpointRequested, Fail
 from milepost_contracts.failures import Failure, FailureCode
 from playwright.async_api import Page, expect
 
-from tests.dashboard.browser import Visitor
+from tests.dashboard.browser import Visitor, press_until_focused
 from tests.orchestrator.running import Running
 from tests.orchestrator.stories import (
     cancelled,
@@ -104,23 +104,6 @@ async def test_it_is_cancelled_and_resumed_with_the_keyboard_alone(running: Runn
     await page.keyboard.press("Enter")
     child = (await running.until(operation_id, Resumed)).event.child_id
     await expect(page).to_have_url(f"{person.url}/ui/operations/{child}")
-
-
-FOCUS = """() => {
-    const element = document.activeElement;
-    return [element.tagName, element.id, getComputedStyle(element).outlineStyle];
-}"""
-
-
-async def press_until_focused(page: Page, element_id: str) -> None:
-    """Go on with Tab as far as an element; on the way one always sees where one is."""
-    for _ in range(60):
-        await page.keyboard.press("Tab")
-        tag, found, outline = await page.evaluate(FOCUS)
-        assert outline != "none" or tag == "BODY", found  # after the last element the browser's own ones come
-        if found == element_id:
-            return
-    raise AssertionError(f"Tab does not lead to {element_id}")
 
 
 async def test_a_deletion_is_asked_about_first(running: Running, person: Visitor) -> None:

@@ -122,11 +122,12 @@ async def run_orchestrator(
     *,
     token: str | None = None,
     reader_token: str | None = None,
+    http_port: int = 0,
     sweep_seconds: float = 60.0,
 ) -> AsyncIterator[Running]:
     """Yield a running orchestrator; it must stop cleanly."""
     async with open_orchestrator(settings_of(tenant, sweep_seconds=sweep_seconds)) as orchestrator:
-        service = Service(orchestrator, HttpSettings(port=0, token=token, reader_token=reader_token))
+        service = Service(orchestrator, HttpSettings(port=http_port, token=token, reader_token=reader_token))
         running = asyncio.create_task(service.run())
         await asyncio.wait({running, service.http_port}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
