@@ -24,6 +24,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(DIS
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
 		-r requirements-dev.txt $(addprefix -e ./,$(DISTRIBUTIONS))
 	@$(BIN)/python -m milepost_backtester.strategies.preparation
+	@$(BIN)/python -m milepost_backtester.statistics.preparation
 	@touch $(STAMP)
 
 install: $(STAMP) browser ## Make the virtual environment and install everything

@@ -41,7 +41,7 @@ from milepost_backtester.engine.layouts import (
     BarArrays,
     Table,
 )
-from milepost_backtester.engine.lots import observe
+from milepost_backtester.engine.lots import observe, observe_bars
 from milepost_backtester.engine.margin import call_margin, charge_borrowing, submit_market
 from milepost_backtester.engine.matching import match_bar
 
@@ -117,7 +117,9 @@ def run(
     room = 2 * symbols
     if on_bar is not None:
         room += ORDERS_AT_A_BAR_MAX
-    for bar in range(start, stop):
+    passes = symbols == 1 and on_bar is None and returns != WHEN_WANTED
+    bar = start
+    while bar < stop:
         waiting, held = counts[ORDERS], counts[LOTS]
         # Each order closes lots that exist or that an order of this bar opened, and at most one of them in part.
         if (
@@ -127,6 +129,23 @@ def run(
             or counts[TRADES] + held + 2 * waiting > len(trades)
         ):
             return bar, GROW
+        if passes and waiting == 0 and (held == 0 or not (borrows or calls)):
+            # Nothing happens until another position is wanted: the same bars as below, without asking.
+            first, cash, units = bar, money[CASH], position[0]
+            while bar < stop:
+                if decides and bar >= orders_from:
+                    wish = wanted[0, bar - wanted_start]
+                    if not np.isnan(wish) and wish != units:
+                        break
+                equity_marks[bar] = cash + units * close[0, bar]
+                cash_marks[bar] = cash
+                position_marks[0, bar] = units
+                bar += 1
+            if first < bar:
+                for place in range(held):
+                    observe_bars(lots[place], first, bar, high, low, close)
+            if bar == stop:
+                break
         changed = False
         if waiting > 0:
             changed = match_bar(account, bar, bars, rules)
@@ -153,12 +172,13 @@ def run(
             on_bar(desk, parameters, memory)
             if fault[0] != 0:
                 return bar, FAULT
+        bar += 1
         if returns == AT_EVENT and changed:
-            return bar + 1, EVENT
+            return bar, EVENT
         if returns == WHEN_WANTED and wakes(
-            bar, changed, high[0, bar], low[0, bar], timestamp[bar], wake_prices, wake_counts
+            bar - 1, changed, high[0, bar - 1], low[0, bar - 1], timestamp[bar - 1], wake_prices, wake_counts
         ):
-            return bar + 1, EVENT
+            return bar, EVENT
     return stop, DONE
 
 

@@ -50,6 +50,19 @@ def observe(lot: Row, bar: int, high: Prices, low: Prices, close: Prices) -> Non
 
 
 @compiled
+def observe_bars(lot: Row, start: int, stop: int, high: Prices, low: Prices, close: Prices) -> None:
+    """The same for bars from ``start`` to before ``stop``, at least one."""
+    observe(lot, start, high, low, close)
+    symbol, highest, lowest = lot.symbol, lot.highest, lot.lowest
+    for bar in range(start + 1, stop):
+        if high[symbol, bar] > highest:
+            highest = high[symbol, bar]
+        if low[symbol, bar] < lowest:
+            lowest = low[symbol, bar]
+    lot.highest, lot.lowest = highest, lowest
+
+
+@compiled
 def _open(
     account: Account, order: Row, bar: int, price: float, quantity: float, commission: float, inside: bool
 ) -> None:

@@ -14,3 +14,7 @@ def prepare_sums() -> None:
     proven_downside(values)
     falls(np.arange(2), values, 1.0)
     fill_peaks(values, 1.0, np.empty(2))
+
+
+if __name__ == "__main__":
+    prepare_sums()
