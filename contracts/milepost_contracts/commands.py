@@ -143,7 +143,7 @@ class UnpinCheckpoint(ContractModel):
 class DeleteCheckpoint(ContractModel):
     """Delete a checkpoint of an operation that has ended and is not being gone on with.
 
-    Its manifest goes at once; its artifacts stay, since other checkpoints may share them.
+    Its manifest goes at once; its artifacts when a sweep finds that nothing else refers to them.
     """
 
     TYPE: ClassVar[str] = "milepost.command.delete-checkpoint.v1"

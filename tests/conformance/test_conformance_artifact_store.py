@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from milepost_runtime.settings import StoreSettings
 from milepost_runtime.store.directory import DirectoryArtifactStore
 from milepost_runtime.store.port import ArtifactStore
 from milepost_runtime.store.s3 import PART_BYTES, S3ArtifactStore
+from milepost_runtime.testing.clock import ManualClock
 
 from tests.support.stack import minio_client
 
@@ -73,6 +75,22 @@ class ArtifactStoreConformance:
         store.verify(reference)
         store.get_file(reference, tmp_path / "back")
         assert (tmp_path / "back").read_bytes() == b""
+
+    def test_bytes_that_have_lain_there_for_long_are_made_young(self, store, tmp_path):
+        """What is found there after twenty minutes is sent again, so that no sweep takes it for an orphan."""
+        reference = stored(store, tmp_path)
+        (before,) = store.list_objects(reference.key)
+        at_once = stored(store, tmp_path)
+        assert (at_once, [*store.list_objects(reference.key)]) == (reference, [before])
+        store._clock = ManualClock(before.modified_at + timedelta(minutes=21))
+        deadline = time.monotonic() + 10
+        while True:  # stores date objects to the second, or finer
+            stored(store, tmp_path)
+            (after,) = store.list_objects(reference.key)
+            if after.modified_at > before.modified_at:
+                break
+            assert time.monotonic() < deadline
+        store.verify(reference)
 
     def test_file_of_several_parts(self, store, tmp_path):
         """A file larger than one part comes back whole, its last part short."""
@@ -300,6 +318,18 @@ class TestS3ArtifactStore(ArtifactStoreConformance):
         store.put_file(tmp_path / "equity.csv", name="equity.csv", media_type="text/plain")
         kept = minio_client(tenant.store).stat_object(tenant.store.bucket, reference.key)
         assert kept.content_type == "text/csv"
+
+    def test_leftovers_of_killed_writers(self, store, tenant, tmp_path):
+        """Parts of an upload that never ended are no object; once old enough they are counted and removed."""
+        client = minio_client(tenant.store)
+        upload = client._create_multipart_upload(tenant.store.bucket, "artifacts/sha256/x", {})
+        client._upload_part(tenant.store.bucket, "artifacts/sha256/x", b"half", None, upload, 1)
+        now = datetime.now(UTC)
+        assert list(store.list_objects("")) == []
+        assert store.remove_abandoned(now - timedelta(days=1)) == 0
+        assert store.remove_abandoned(now + timedelta(days=1), dry_run=True) == 1
+        assert store.remove_abandoned(now + timedelta(days=1)) == 1
+        assert store.remove_abandoned(now + timedelta(days=1)) == 0
 
     def test_ensure_bucket_twice(self, store):
         """A bucket that is there already is left as it is."""

@@ -31,3 +31,10 @@ def test_a_cleanup_is_looked_at_refused_without_a_yes_and_done(milepost: Command
     assert (gone & kept, gone | kept) == (set(), before)
     assert {each["checkpoint_id"] for each in milepost.checkpoints_of(operation_id)} == kept
     assert "a cleanup needs a rule" in milepost("cleanup", "--yes", code=2).err
+    shown = milepost.json("storage", "show")
+    assert shown["deleted"]["count"] == len(gone)
+    assert "by /cli" in milepost("storage", "show").out
+    found = milepost("storage", "orphans").out
+    assert "too young to tell" in found
+    assert milepost.json("storage", "sweep", "--yes")["removed"]["count"] == 0  # the grace is a day
+    assert milepost.json("storage", "sweep", code=2)["code"] == "usage"

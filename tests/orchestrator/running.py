@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from milepost_contracts.cleanup import CleanUpCheckpoints
 from milepost_contracts.commands import ResumeOperation, StartOperation
 from milepost_contracts.datasets import Dataset
 from milepost_contracts.events import Event
 from milepost_contracts.messages import envelop_event
 from milepost_infra.endpoints import StackEndpoints
 from milepost_orchestrator.adapters.settings import DatabaseSettings
+from milepost_orchestrator.application.janitor import REASON, JanitorSettings
 from milepost_orchestrator.bootstrap import Orchestrator, OrchestratorSettings, open_orchestrator
 from milepost_orchestrator.entrypoints.http_settings import HttpSettings
 from milepost_orchestrator.entrypoints.service import Service
@@ -104,7 +106,11 @@ class Running:
 
 
 def settings_of(
-    tenant: StackEndpoints, *, schema: str = "public", sweep_seconds: float = 60.0
+    tenant: StackEndpoints,
+    *,
+    schema: str = "public",
+    sweep_seconds: float = 60.0,
+    janitor: JanitorSettings | None = None,
 ) -> OrchestratorSettings:
     return OrchestratorSettings(
         bus=tenant.bus,
@@ -112,6 +118,7 @@ def settings_of(
         database=DatabaseSettings(tenant.database_url, schema=schema),
         orchestrator_id=random_id("o")[:10],
         sweep_seconds=sweep_seconds,
+        janitor=janitor or JanitorSettings(),
     )
 
 
@@ -124,9 +131,14 @@ async def run_orchestrator(
     reader_token: str | None = None,
     http_port: int = 0,
     sweep_seconds: float = 60.0,
+    retention_seconds: float | None = None,
 ) -> AsyncIterator[Running]:
     """Yield a running orchestrator; it must stop cleanly."""
-    async with open_orchestrator(settings_of(tenant, sweep_seconds=sweep_seconds)) as orchestrator:
+    janitor = JanitorSettings()
+    if retention_seconds is not None:
+        janitor = JanitorSettings(CleanUpCheckpoints(keep_newest=1, reason=REASON), retention_seconds)
+    settings = settings_of(tenant, sweep_seconds=sweep_seconds, janitor=janitor)
+    async with open_orchestrator(settings) as orchestrator:
         service = Service(orchestrator, HttpSettings(port=http_port, token=token, reader_token=reader_token))
         running = asyncio.create_task(service.run())
         await asyncio.wait({running, service.http_port}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,10 +1,13 @@
 """Settings that say what is wrong, and documents that are what the code says."""
 
 import pytest
+from milepost_contracts.cleanup import KeepBest
 from milepost_orchestrator.adapters.settings import DatabaseSettings
+from milepost_orchestrator.application.janitor import JanitorSettings
 from milepost_orchestrator.bootstrap import OrchestratorSettings
 from milepost_orchestrator.entrypoints import asyncapi
 from milepost_orchestrator.entrypoints.http_settings import HttpSettings
+from milepost_orchestrator.janitor_settings import janitor_settings, orphan_grace_seconds
 from milepost_runtime.errors import SettingsError
 
 pytestmark = pytest.mark.unit
@@ -93,3 +96,38 @@ def _references(value: object) -> list[str]:
     if isinstance(value, list):
         return [found for item in value for found in _references(item)]
     return []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MILEPOST_RETENTION_DAYS", "soon", "must be a number"),
+        ("MILEPOST_RETENTION_DAYS", "-1", "greater than or equal to 0"),
+        ("MILEPOST_RETENTION_KEEP_NEWEST", "1.5", "valid integer"),
+        ("MILEPOST_RETENTION_SECONDS", "0", "more than 0"),
+        ("MILEPOST_ORPHAN_SWEEP_SECONDS", "-5", "more than 0"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(name: str, value: str, words: str) -> None:
+    """What is wrong with it is said, before anything could be deleted."""
+    with pytest.raises(SettingsError, match=words):
+        janitor_settings({name: value})
+
+
+def test_a_policy_is_read_and_a_grace_has_a_floor() -> None:
+    """Nothing set is no policy; a grace under an hour is refused."""
+    assert janitor_settings({}) == JanitorSettings()
+    found = janitor_settings(
+        {
+            "MILEPOST_RETENTION_DAYS": "30",
+            "MILEPOST_RETENTION_KEEP_BEST": "-loss",
+            "MILEPOST_RETENTION_SECONDS": "60",
+        }
+    )
+    assert found.retention is not None
+    assert (found.retention.older_than_seconds, found.retention.keep_newest) == (2_592_000.0, None)
+    assert found.retention.keep_best == KeepBest(metric="loss", lowest=True)
+    assert (found.retention_interval_seconds, found.sweep_interval_seconds) == (60.0, None)
+    assert orphan_grace_seconds({}) == 86_400.0
+    with pytest.raises(SettingsError, match="at least 3600"):
+        orphan_grace_seconds({"MILEPOST_ORPHAN_GRACE_SECONDS": "60"})

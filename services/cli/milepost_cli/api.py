@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import httpx
 from milepost_contracts.failures import Problem
@@ -57,8 +57,15 @@ class OrchestratorApi:
             CommandError: the orchestrator refused; its code, words and fix are kept.
         """
         given = {key: value for key, value in (parameters or {}).items() if value is not None}
+        return self._document("GET", path, params=given)
+
+    def post(self, path: str, body: Mapping[str, object], *, timeout_seconds: float) -> dict[str, object]:
+        """Have something done that is no command about an operation; raises as ``get`` does."""
+        return self._document("POST", path, json=dict(body), timeout=timeout_seconds)
+
+    def _document(self, method: str, path: str, **request: Any) -> dict[str, object]:
         try:
-            response = self._client.get(path, params=given)
+            response = self._client.request(method, path, **request)
         except httpx.TransportError as error:
             raise UnreachableError(
                 f"the orchestrator at {self._base_url} does not answer",

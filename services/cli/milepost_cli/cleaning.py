@@ -74,7 +74,7 @@ def print_cleaning(done: Cleaning) -> None:
         words = ", ".join(f"{count} {KEPT_WORDS[kept]}" for kept, count in counts.most_common())
         people().print(f"{format_count(len(done.skipped), 'checkpoint')} kept: {words}", soft_wrap=True)
     if done.deleted and not done.dry_run:
-        notes().print("their bytes go with the next `milepost orphans sweep`, unless others share them")
+        notes().print("their bytes go with the next `milepost storage sweep`, unless others share them")
 
 
 @contextmanager

@@ -61,6 +61,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     CommandEntry(
         "cleanup", "cleanup", OPERATIONS, "Delete old checkpoints by rules; shown before, and confirmed."
     ),
+    CommandEntry("storage", "storage", LOOKING, "How much is kept; count and sweep what nothing refers to."),
     CommandEntry("events", "events", LOOKING, "Show, step through, export, import and compare events."),
     CommandEntry(
         "projections",

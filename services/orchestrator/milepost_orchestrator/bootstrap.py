@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -32,7 +32,9 @@ from milepost_orchestrator.adapters.durable_consumer import DurableConsumer
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
 from milepost_orchestrator.adapters.read_model import PostgresReadModel
 from milepost_orchestrator.adapters.readiness import ReadinessChecks
+from milepost_orchestrator.adapters.references import PostgresReferences
 from milepost_orchestrator.adapters.settings import DatabaseSettings
+from milepost_orchestrator.adapters.storage_statistics import PostgresStorageStatistics
 from milepost_orchestrator.adapters.verdicts import VerdictPublisher
 from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.commands import CommandHandler
@@ -42,9 +44,11 @@ from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.entrance import CommandEntrance
 from milepost_orchestrator.application.fleet_view import FleetView
 from milepost_orchestrator.application.history import History
+from milepost_orchestrator.application.janitor import Janitor, JanitorSettings
 from milepost_orchestrator.application.live import LiveFeed
 from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
+from milepost_orchestrator.application.orphans import OrphanSweep
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
 from milepost_orchestrator.application.reactor import REACTOR_EVENTS, Reactor
@@ -53,6 +57,7 @@ from milepost_orchestrator.application.specs import SpecResolver
 from milepost_orchestrator.application.sweeper import Sweeper
 from milepost_orchestrator.application.trained_models import TrainedModels
 from milepost_orchestrator.collection import collect_rarely
+from milepost_orchestrator.janitor_settings import GRACE_SECONDS, janitor_settings, orphan_grace_seconds
 
 SWEEP_SECONDS = 10.0
 PARALLEL_MAX = 4
@@ -69,6 +74,8 @@ class OrchestratorSettings:
     database: DatabaseSettings
     orchestrator_id: str
     sweep_seconds: float = SWEEP_SECONDS
+    orphan_grace_seconds: float = GRACE_SECONDS
+    janitor: JanitorSettings = field(default_factory=JanitorSettings)
 
     def __post_init__(self) -> None:
         if self.sweep_seconds <= 0:
@@ -76,7 +83,7 @@ class OrchestratorSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read MILEPOST_NATS_URL, _PREFIX, _S3_*, _DATABASE_URL and _SWEEP_SECONDS."""
+        """Read MILEPOST_NATS_URL, _PREFIX, _S3_*, _DATABASE_URL, _SWEEP_SECONDS, _RETENTION_* and _ORPHAN_*."""
         seconds = environment.get("MILEPOST_SWEEP_SECONDS", str(SWEEP_SECONDS))
         try:
             sweep_seconds = float(seconds)
@@ -88,6 +95,8 @@ class OrchestratorSettings:
             database=DatabaseSettings.from_environment(environment),
             orchestrator_id=random_id("o")[:10],
             sweep_seconds=sweep_seconds,
+            orphan_grace_seconds=orphan_grace_seconds(environment),
+            janitor=janitor_settings(environment),
         )
 
 
@@ -116,6 +125,9 @@ class Orchestrator:
     readiness: ReadinessChecks
     curves: Curves
     store: ArtifactStore
+    storage: PostgresStorageStatistics
+    orphans: OrphanSweep
+    janitor: Janitor
 
 
 @asynccontextmanager
@@ -166,6 +178,13 @@ def _compose(
     models = ModelPinning(TrainedModels(operations, read_model, store))
     specs = SpecResolver(NatsKindCatalogue(connection, settings.bus), DatasetCatalogue(store), models)
     handler = CommandHandler(operations, appender, effects, specs, store, dispatching, read_model)
+    orphans = OrphanSweep(
+        store,
+        event_log,
+        PostgresReferences(engine),
+        tenant=settings.bus.prefix,
+        grace_seconds=settings.orphan_grace_seconds,
+    )
     service = CheckpointService(store, Spool(spool_directory), verified_max=VERIFIED_MAX)
     return Orchestrator(
         settings=settings,
@@ -210,4 +229,7 @@ def _compose(
         readiness=ReadinessChecks(connection, settings.bus, engine, store),
         curves=Curves(PostgresCurves(engine)),
         store=store,
+        storage=PostgresStorageStatistics(engine),
+        orphans=orphans,
+        janitor=Janitor(handler, orphans, settings.janitor),
     )

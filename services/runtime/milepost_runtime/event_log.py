@@ -144,6 +144,13 @@ class EventLog(Protocol):
         """Yield batches as ``tail_batches`` does, up to ``last_sequence`` or the present end, then stop."""
         ...
 
+    def read_types(self, types: Collection[type[Event]]) -> AsyncIterator[LogEntry]:
+        """Yield the events of some types of all operations in order, to the present end, then stop.
+
+        The types are chosen by the server, so what is left out costs nothing.
+        """
+        ...
+
     def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncIterator[StoredEvent]:
         """Yield one operation's events as they are stored, readable or not, to the present end, then stop."""
         ...

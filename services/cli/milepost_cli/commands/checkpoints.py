@@ -186,7 +186,7 @@ def delete_checkpoint(
 ) -> None:
     """Delete a checkpoint of an operation that has ended and is not being gone on with.
 
-    Its artifacts stay in the store: other checkpoints may share them.
+    Its artifacts stay in the store, for other checkpoints may share them, until `milepost storage sweep`.
     """
     _send(DeleteCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
 

@@ -29,3 +29,7 @@ class SwapDelayedError(RuntimeServiceError):
 
 class ContendedError(RuntimeServiceError):
     """Other writers were first too many times in a row; repeating the command is safe."""
+
+
+class StoreSharedError(RuntimeServiceError):
+    """The object store is not this stack's alone: what nothing refers to cannot be told, nothing was removed."""

@@ -94,6 +94,7 @@ class Service:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(parts.projector.run(), name="projector")
             tasks.create_task(parts.sweeper.run(), name="sweeper")
+            tasks.create_task(parts.janitor.run(), name="janitor")
 
     async def _serve_bus(self) -> None:
         parts, settings = self._orchestrator, self._orchestrator.settings.bus
@@ -153,6 +154,8 @@ def http_ports(parts: Orchestrator) -> HttpPorts:
         clock=SystemClock(),
         curves=parts.curves,
         store=parts.store,
+        storage=parts.storage,
+        orphans=parts.orphans,
     )
 
 

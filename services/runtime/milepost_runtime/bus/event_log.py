@@ -158,6 +158,16 @@ class JetStreamEventLog:
         finally:
             await reader.close()
 
+    async def read_types(self, types: Collection[type[Event]]) -> AsyncGenerator[LogEntry]:
+        """Yield the events of some types of all operations; see the port."""
+        reader = self._reader(filters=[self._subjects.events_of_type(event, "*") for event in types])
+        try:
+            while batch := await reader.next_batch_to_end(ENTRIES_MAX):
+                for message in batch:
+                    yield self._entry(message)
+        finally:
+            await reader.close()
+
     async def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncGenerator[StoredEvent]:
         """Yield one operation's events as they are stored; see the port."""
         reader = self._reader(after_sequence=after_sequence, filters=[self._subjects.events(operation_id)])

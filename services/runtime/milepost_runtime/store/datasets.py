@@ -44,6 +44,15 @@ class DatasetCatalogue:
         found = (self._read(key) for key in keys if not key.startswith(BY_DIGEST))
         return sorted((dataset for dataset in found if dataset is not None), key=lambda entry: entry.name)
 
+    def digests(self) -> set[str]:
+        """Return the digests of every dataset that was ever entered and is still known, by name or by digest.
+
+        Raises:
+            ArtifactDamagedError: an entry cannot be read.
+        """
+        found = (self._read(stored.key) for stored in self._store.list_objects(DATASETS))
+        return {dataset.artifact.digest for dataset in found if dataset is not None}
+
     def _read(self, key: str) -> Dataset | None:
         content = self._store.get_document(key)
         if content is None:

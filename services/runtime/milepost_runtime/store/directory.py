@@ -14,7 +14,7 @@ from pathlib import Path
 from milepost_contracts.artifacts import ArtifactReference, artifact_key
 
 from milepost_runtime.checksums import FileChecksum
-from milepost_runtime.clock import random_id
+from milepost_runtime.clock import Clock, SystemClock, random_id
 from milepost_runtime.digests import CHUNK_BYTES, measure_file
 from milepost_runtime.errors import ArtifactMissingError, StoreAccessError, StoreUnavailableError
 from milepost_runtime.store import transfer
@@ -27,8 +27,9 @@ INCOMING = ".incoming"
 class DirectoryArtifactStore:
     """Artifacts and documents as files; passes the same conformance suite as the S3 store."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, clock: Clock | None = None) -> None:
         self._root = root
+        self._clock = clock or SystemClock()
 
     def put_file(self, path: Path, *, name: str, media_type: str) -> ArtifactReference:
         """Store a file's bytes under their digest; nothing is copied when they are there already."""
@@ -36,7 +37,7 @@ class DirectoryArtifactStore:
         reference = ArtifactReference(
             name=name, digest=found.digest, size_bytes=found.size_bytes, media_type=media_type
         )
-        if transfer.holds(self, reference):
+        if transfer.holds_young(self, reference, self._clock.now()):
             return reference
         with path.open("rb") as source:
             reader = transfer.VerifyingReader(source, reference)
@@ -101,13 +102,14 @@ class DirectoryArtifactStore:
         with _translating(prefix):
             yield from self._walk("", prefix)
 
-    def remove_abandoned(self, before: datetime) -> int:
+    def remove_abandoned(self, before: datetime, *, dry_run: bool = False) -> int:
         """Remove what killed writers left behind before that time; return how many files it was."""
         removed = 0
         with _translating(INCOMING):
             for leftover in (self._root / INCOMING).glob("*"):
                 if _modified_at(leftover) < before:
-                    leftover.unlink(missing_ok=True)
+                    if not dry_run:
+                        leftover.unlink(missing_ok=True)
                     removed += 1
         return removed
 

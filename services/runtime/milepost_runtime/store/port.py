@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from milepost_contracts.artifacts import ArtifactReference
 
 from milepost_runtime.checksums import FileChecksum
+
+RENEWED_AFTER = timedelta(minutes=20)
+"""Far less than the shortest grace of a sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class ArtifactStore(Protocol):
 
     def put_file(self, path: Path, *, name: str, media_type: str) -> ArtifactReference:
         """Store a file's bytes under their digest; nothing is sent when they are there already.
+
+        Bytes that have lain there for ``RENEWED_AFTER`` are sent again: a sweep of orphans goes by an object's
+        age, and whoever puts it is about to refer to it.
 
         "There" is found out by reading: a damaged object would otherwise stand in the way of every later
         checkpoint with the same bytes, and a run that is computed again makes exactly the same bytes.
@@ -80,6 +86,10 @@ class ArtifactStore(Protocol):
 
     def delete_document(self, key: str) -> None:
         """Remove a document; it is no error when it is gone already."""
+        ...
+
+    def remove_abandoned(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove what uploads that broke off before that time left behind; return how many it was."""
         ...
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:

@@ -8,7 +8,7 @@ part is one request, and the parts of a large file become an object only by the 
 import io
 import ssl
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from minio.error import S3Error
 from urllib3 import PoolManager, Retry, Timeout
 
 from milepost_runtime.checksums import FileChecksum
+from milepost_runtime.clock import Clock, SystemClock
 from milepost_runtime.digests import CHUNK_BYTES, measure_file
 from milepost_runtime.errors import ArtifactMissingError, StoreUnavailableError
 from milepost_runtime.settings import StoreSettings
@@ -43,8 +44,10 @@ class S3ArtifactStore:
         *,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+        clock: Clock | None = None,
     ) -> None:
         address = urlsplit(settings.endpoint)
+        self._clock = clock or SystemClock()
         self._bucket = settings.bucket
         self._region = settings.region
         self._pool = _pool(address.scheme, connect_timeout_seconds, read_timeout_seconds)
@@ -79,7 +82,7 @@ class S3ArtifactStore:
         reference = ArtifactReference(
             name=name, digest=found.digest, size_bytes=found.size_bytes, media_type=media_type
         )
-        if transfer.holds(self, reference):
+        if transfer.holds_young(self, reference, self._clock.now()):
             return reference
         with path.open("rb") as file, translating(name):
             self._client.put_object(
@@ -159,6 +162,28 @@ class S3ArtifactStore:
                 self._client.remove_object(self._bucket, key)
         except ArtifactMissingError:
             return
+
+    def remove_abandoned(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Abort multipart uploads that were begun before that time and never completed; see the port."""
+        removed = 0
+        with translating(self._bucket):
+            # The client has no public name for these two requests of S3; its version is pinned.
+            found = self._client._list_multipart_uploads(self._bucket)  # pyright: ignore[reportPrivateUsage]
+            for upload in found.uploads:
+                begun = upload.initiated_time
+                if (
+                    begun is None
+                    or begun.astimezone(UTC) >= before
+                    or not upload.object_name
+                    or not upload.upload_id
+                ):
+                    continue
+                if not dry_run:
+                    self._client._abort_multipart_upload(  # pyright: ignore[reportPrivateUsage]
+                        self._bucket, upload.object_name, upload.upload_id
+                    )
+                removed += 1
+        return removed
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield every object whose key starts with ``prefix``; those of one folder come sorted by name."""

@@ -1,6 +1,7 @@
 """Moving an artifact's bytes with its digest checked on the way, the same for every store."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +11,7 @@ from milepost_runtime.checksums import FileChecksum, RunningChecksum
 from milepost_runtime.digests import FileDigest, RunningDigest
 from milepost_runtime.errors import ArtifactDamagedError, ArtifactMissingError
 from milepost_runtime.store.durable import replacing
-from milepost_runtime.store.port import ArtifactStore
+from milepost_runtime.store.port import RENEWED_AFTER, ArtifactStore
 
 
 def receive(chunks: Iterable[bytes], reference: ArtifactReference, path: Path) -> FileChecksum:
@@ -39,6 +40,14 @@ def holds(store: ArtifactStore, reference: ArtifactReference) -> bool:
     except (ArtifactMissingError, ArtifactDamagedError):
         return False
     return True
+
+
+def holds_young(store: ArtifactStore, reference: ArtifactReference, now: datetime) -> bool:
+    """Say whether the store has the artifact, every byte right, and no sweep can take it for an orphan soon."""
+    if not holds(store, reference):
+        return False
+    found = [each for each in store.list_objects(reference.key) if each.key == reference.key]
+    return bool(found) and now - found[0].modified_at < RENEWED_AFTER
 
 
 def check(chunks: Iterable[bytes], reference: ArtifactReference) -> None:

@@ -103,6 +103,12 @@ class MemoryEventLog:
         for first in range(0, len(entries), entries_max):
             yield [_batch_entry(entry) for entry in entries[first : first + entries_max]]
 
+    async def read_types(self, types: Collection[type[Event]]) -> AsyncGenerator[LogEntry]:
+        """Yield the events of some types of all operations; see the port."""
+        for entry in list(self.entries):
+            if type(entry.event) in types:
+                yield entry
+
     async def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncGenerator[StoredEvent]:
         """Yield one operation's events as they are stored; see the port."""
         for entry in self._of(operation_id):

@@ -12,8 +12,10 @@ from milepost_orchestrator.application.dispatching import Dispatching
 from milepost_orchestrator.application.fleet_view import FleetView
 from milepost_orchestrator.application.history import History
 from milepost_orchestrator.application.live import LiveFeed
+from milepost_orchestrator.application.orphans import OrphanSweep
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
+from milepost_orchestrator.application.storage import StorageStatistics
 from milepost_orchestrator.entrypoints.http.streams import EventStreams
 
 
@@ -32,5 +34,7 @@ class HttpPorts:
     clock: Clock
     curves: Curves
     store: ArtifactStore
+    storage: StorageStatistics
+    orphans: OrphanSweep
     streams: EventStreams = field(default_factory=EventStreams)
     """Those that are open, for the API and the dashboard together."""
