@@ -4,43 +4,21 @@ from typing import ClassVar, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.cleanup import CleanUpCheckpoints
-from milepost_contracts.ids import CheckpointId, KindName, OperationId, Token
+from milepost_contracts.ids import CheckpointId, KindName, OperationId
 from milepost_contracts.model import ContractModel, JsonObject
+from milepost_contracts.schedules import (
+    CreateSchedule,
+    DeleteSchedule,
+    PauseSchedule,
+    ScheduleCommand,
+    UnpauseSchedule,
+)
+from milepost_contracts.start import RunOptions as RunOptions  # noqa: PLC0414 - has its name from here
+from milepost_contracts.start import StartOperation as StartOperation  # noqa: PLC0414 - has its name from here
 
 CANCEL_DEADLINE_SECONDS_MAX = 7 * 24 * 3600.0
 CONCURRENCY_MAX = 10_000
-
-
-class RunOptions(ContractModel):
-    """How an operation is run. Nothing here changes its result, but for an accepted environment."""
-
-    checkpoint: CheckpointPolicySpec | None = None
-    """When to save checkpoints; the worker's own settings when absent."""
-    stop_at_unit: int | None = Field(default=None, ge=0)
-    """Cancel exactly after this unit, with a checkpoint."""
-    pace_units_per_second: float | None = Field(default=None, gt=0)
-    """Slow down to this speed, for demonstrations."""
-    max_attempts: int = Field(default=5, ge=1, le=100)
-    """After this many lost attempts the operation fails."""
-    accept_environment: bool = False
-    """The environment (versions, device) may differ from the checkpoint's; equality is then not promised."""
-
-
-class StartOperation(ContractModel):
-    """Start an operation of ``kind`` with ``spec``."""
-
-    TYPE: ClassVar[str] = "milepost.command.start.v1"
-    kind: KindName
-    spec: JsonObject
-    """Validated by the kind's schema before anything is started."""
-    name: str | None = Field(default=None, max_length=200)
-    """For people; need not be unique."""
-    queue: Token = "default"
-    options: RunOptions = RunOptions()
-    dry_run: bool = False
-    """Answer what the verdict would be and do nothing."""
 
 
 class CancelOperation(ContractModel):
@@ -197,7 +175,7 @@ OperationCommand: TypeAlias = (
 )
 """Commands about one operation."""
 DispatchCommand: TypeAlias = HoldDispatch | ReleaseDispatch | LimitKind
-Command: TypeAlias = OperationCommand | DispatchCommand | CleanUpCheckpoints
+Command: TypeAlias = OperationCommand | DispatchCommand | ScheduleCommand | CleanUpCheckpoints
 
 COMMANDS: dict[str, type[Command]] = {
     "start": StartOperation,
@@ -213,6 +191,10 @@ COMMANDS: dict[str, type[Command]] = {
     "release": ReleaseDispatch,
     "limit": LimitKind,
     "cleanup": CleanUpCheckpoints,
+    "schedule": CreateSchedule,
+    "pause-schedule": PauseSchedule,
+    "unpause-schedule": UnpauseSchedule,
+    "delete-schedule": DeleteSchedule,
 }
 """Command classes by their name on the bus."""
 

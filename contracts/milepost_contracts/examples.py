@@ -56,9 +56,16 @@ from milepost_contracts.events import (
 )
 from milepost_contracts.failures import Failure, FailureCode, Problem, RejectionCode
 from milepost_contracts.fleet import WorkerHeartbeat
-from milepost_contracts.ids import checkpoint_id_of, event_id_of, operation_id_of
+from milepost_contracts.ids import checkpoint_id_of, event_id_of, operation_id_of, schedule_id_of
 from milepost_contracts.kinds import KindDescription
 from milepost_contracts.messages import envelop_command, envelop_event
+from milepost_contracts.schedules import (
+    CreateSchedule,
+    DeleteSchedule,
+    PauseSchedule,
+    Timing,
+    UnpauseSchedule,
+)
 from milepost_contracts.specs.backtest import BacktestSpec, StrategySpec
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_contracts.verdicts import Accepted, Duplicate, Rejected, Verdict
@@ -68,6 +75,7 @@ _START_ID, _CANCEL_ID, _RESUME_ID = "cmd-start-1", "cmd-cancel-1", "cmd-resume-1
 _OPERATION = operation_id_of(_START_ID)
 _CHILD = operation_id_of(_RESUME_ID)
 _CHECKPOINT = checkpoint_id_of(_OPERATION, 1, 1)
+_SCHEDULE = schedule_id_of("cmd-schedule-1")
 _WORKER, _SIZE_BYTES = "w-1", 48_213
 _FINGERPRINT = {"code": "milepost-backtester 0.1.0", "data": "sha256:" + "1" * 64}
 _PARQUET = "application/vnd.apache.parquet"
@@ -175,6 +183,17 @@ COMMAND_EXAMPLES: Mapping[str, Envelope] = {
     ),
     "hold": _command(HoldDispatch(kind="training", reason="the machine moves"), "cmd-hold-1"),
     "release": _command(ReleaseDispatch(kind="training"), "cmd-release-1"),
+    "schedule": _command(
+        CreateSchedule(
+            timing=Timing(cron="0 3 * * 1-5", time_zone="Europe/Berlin"),
+            start=StartOperation(kind="training", spec={"data": {"name": "spy"}}),
+            name="nightly",
+        ),
+        "cmd-schedule-1",
+    ),
+    "pause-schedule": _command(PauseSchedule(schedule_id=_SCHEDULE, reason="holidays"), "cmd-pause-1"),
+    "unpause-schedule": _command(UnpauseSchedule(schedule_id=_SCHEDULE), "cmd-unpause-1"),
+    "delete-schedule": _command(DeleteSchedule(schedule_id=_SCHEDULE), "cmd-unschedule-1"),
     "limit": _command(LimitKind(kind="training", limit=2, reason="one GPU is broken"), "cmd-limit-1"),
     "cleanup": _command(
         CleanUpCheckpoints(

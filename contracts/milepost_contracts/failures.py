@@ -34,6 +34,9 @@ class RejectionCode(StrEnum):
     COUNT_DIFFERS = "count-differs"
     COUNT_NEEDED = "count-needed"
     TOO_MANY = "too-many"
+    INVALID_SCHEDULE = "invalid-schedule"
+    SCHEDULE_NOT_FOUND = "schedule-not-found"
+    SCHEDULE_UNCHANGED = "schedule-unchanged"
     UNAVAILABLE = "unavailable"
 
 

@@ -7,6 +7,7 @@ second operation. All ids are single tokens of a bus subject: lower-case letters
 
 import base64
 import hashlib
+from datetime import UTC, datetime
 from typing import Annotated, TypeAlias
 
 from pydantic import StringConstraints
@@ -19,11 +20,22 @@ CheckpointId: TypeAlias = Token
 CommandId: TypeAlias = Token
 WorkerId: TypeAlias = Token
 KindName: TypeAlias = Token
+ScheduleId: TypeAlias = Token
 
 
 def operation_id_of(command_id: str) -> OperationId:
     """Return the id of the operation that the start or resume command ``command_id`` creates."""
     return "op-" + _short_hash("operation", command_id)
+
+
+def schedule_id_of(command_id: str) -> ScheduleId:
+    """Return the id of the schedule that the command ``command_id`` creates."""
+    return "sc-" + _short_hash("schedule", command_id)
+
+
+def scheduled_command_id_of(schedule_id: str, due_at: datetime) -> CommandId:
+    """Return the id of the start that a schedule leads to at a time: the same, whoever sees to it and when."""
+    return "cmd-" + _short_hash("scheduled", schedule_id, due_at.astimezone(UTC).isoformat())
 
 
 def bulk_command_id_of(bulk_id: str, target_id: str) -> CommandId:

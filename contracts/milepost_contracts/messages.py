@@ -13,6 +13,8 @@ from milepost_contracts.errors import ContractError
 from milepost_contracts.events import Event
 from milepost_contracts.failures import Problem
 
+_ABOUT = ("operation_id", "kind", "schedule_id")
+"""What a command is about: the first that it has."""
 _WORDS = {
     "extra_forbidden": "there is no such field",
     "missing": "must be given",
@@ -59,7 +61,7 @@ def envelop_command(
     traceparent: str | None = None,
 ) -> Envelope:
     """Put a command into its envelope; ``command_id`` is its idempotency key."""
-    subject = getattr(command, "operation_id", None) or getattr(command, "kind", None) or DISPATCH
+    subject = next((found for name in _ABOUT if (found := getattr(command, name, None))), DISPATCH)
     return Envelope(
         id=command_id,
         source=source,

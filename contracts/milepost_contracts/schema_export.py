@@ -23,6 +23,7 @@ from milepost_contracts.envelope import Envelope
 from milepost_contracts.events import EVENTS
 from milepost_contracts.fleet import WorkerHeartbeat
 from milepost_contracts.kinds import KindDescription
+from milepost_contracts.schedules import SCHEDULE_EVENTS
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_contracts.specs.sweep import SweepSpec
@@ -55,7 +56,8 @@ def schemas() -> dict[str, dict[str, Any]]:
         **{f"command.{name}.v1": TypeAdapter(model) for name, model in COMMANDS.items()},
         **{f"event.{event.NAME}.v{event.VERSION}": TypeAdapter(event) for event in EVENTS.values()},
         **{
-            f"{name.removeprefix('milepost.')}": TypeAdapter(event) for name, event in DISPATCH_EVENTS.items()
+            f"{name.removeprefix('milepost.')}": TypeAdapter(event)
+            for name, event in (DISPATCH_EVENTS | SCHEDULE_EVENTS).items()
         },
         "dataset.v1": TypeAdapter(Dataset),
         "dispatch-envelope.v1": TypeAdapter(DispatchEnvelope),

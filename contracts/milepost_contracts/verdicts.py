@@ -17,7 +17,8 @@ class Accepted(ContractModel):
     verdict: Literal["accepted"] = "accepted"
     command_id: str
     operation_id: OperationId
-    """The operation started, cancelled, or created by the resume; ``dispatch`` for commands about dispatch."""
+    """The operation started, cancelled, or created by the resume; ``dispatch`` for commands
+    about dispatch, the schedule's id for commands about one."""
     parent_id: OperationId | None = None
     checkpoint_id: CheckpointId | None = None
     unit: int | None = None

@@ -49,6 +49,17 @@ class RecordLogConformance:
         assert await records.append(record("ev-1"), expected_sequence=0) == first
         assert len(await records.read()) == 2
 
+    async def test_a_record_can_take_the_place_of_those_before(self, records: RecordLog) -> None:
+        """Only of its subject; what comes next is expected to follow it."""
+        await records.append(record("ev-other", "other"), expected_sequence=0)
+        first = await records.append(record("ev-1"), expected_sequence=0)
+        second = await records.append(record("ev-2"), expected_sequence=first, replace=True)
+        assert [each.envelope.id for each in await records.read("dispatch")] == ["ev-2"]
+        with pytest.raises(SequenceConflictError):
+            await records.append(record("ev-3"), expected_sequence=first, replace=True)
+        await records.append(record("ev-4"), expected_sequence=second, replace=True)
+        assert [each.envelope.id for each in await records.read()] == ["ev-other", "ev-4"]
+
 
 @pytest.mark.unit
 class TestMemoryRecordLog(RecordLogConformance):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.command_line import CommandLine
+from tests.e2e.command_line import LOOKS_MAX, CommandLine
 
 pytestmark = pytest.mark.e2e
 
@@ -41,6 +41,29 @@ def test_held_cancelled_and_resumed_by_filter_and_released(milepost: CommandLine
     for operation_id in children:
         milepost("wait", operation_id, code=1)
     assert "nothing is held" in milepost("dispatch", "show").err
+
+
+def test_a_schedule_starts_pauses_and_is_deleted(milepost: CommandLine) -> None:
+    """Every second one: listed with what it started; paused it waits; deleted it is not found."""
+    made = milepost.json(
+        "schedule", "add", "backtest", "--set", "data.name=walk", "--cron", "* * * * * *", "--name", "often"
+    )
+    schedule_id = made["operation_id"]
+    try:
+        for _ in range(LOOKS_MAX):
+            (listed,) = milepost.json("schedule", "list")["schedules"]
+            if listed["last"] is not None:
+                break
+        milepost("schedule", "pause", schedule_id, "--reason", "enough")
+        assert "paused" in milepost("schedule", "list").out
+        assert milepost.json("schedule", "pause", schedule_id, code=4)["code"] == "schedule-unchanged"
+        assert "enough" in milepost("schedule", "show", schedule_id).out
+        milepost("wait", listed["last"]["operation_id"])
+    finally:
+        milepost("schedule", "delete", schedule_id)
+    assert milepost.json("schedule", "delete", schedule_id, code=3)["code"] == "schedule-not-found"
+    refused = milepost.json("schedule", "add", "backtest", "--cron", "x", "--set", "data.name=walk", code=4)
+    assert refused["problems"][0]["field"] == "timing.cron"
 
 
 def test_a_limit_is_set_shown_and_taken_away(milepost: CommandLine) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,19 @@ from milepost_contracts.commands import (
     StartOperation,
     UnpinCheckpoint,
 )
-from milepost_contracts.ids import operation_id_of
+from milepost_contracts.ids import operation_id_of, schedule_id_of
+from milepost_contracts.schedules import (
+    CreateSchedule,
+    DeleteSchedule,
+    PauseSchedule,
+    Timing,
+    UnpauseSchedule,
+)
 from milepost_contracts.verdicts import Rejected
+from milepost_runtime.testing.clock import START
 
 from tests.orchestrator.stories import (
+    EPOCH,
     OPERATION,
     attempt_lost,
     cancelled,
@@ -53,6 +63,7 @@ COMMAND_IDS = [f"cmd-{number}" for number in range(6)]
 operation_ids = st.sampled_from([OPERATION] * 12 + ["op-nobody", *map(operation_id_of, COMMAND_IDS)])
 checkpoint_ids = st.sampled_from(["cp-1", "cp-2", "cp-9"])
 maybe_checkpoints = st.none() | checkpoint_ids
+schedule_ids = st.sampled_from([schedule_id_of(each) for each in COMMAND_IDS])
 kinds = st.sampled_from(["counter", "unknown"])
 STRATEGIES: dict[type[Command], st.SearchStrategy[Command]] = {
     StartOperation: st.builds(
@@ -80,6 +91,21 @@ STRATEGIES: dict[type[Command], st.SearchStrategy[Command]] = {
     HoldDispatch: st.builds(HoldDispatch, kind=st.none() | kinds),
     ReleaseDispatch: st.builds(ReleaseDispatch, kind=st.none() | kinds),
     LimitKind: st.builds(LimitKind, kind=kinds, limit=st.none() | st.integers(1, 2)),
+    CreateSchedule: st.builds(
+        CreateSchedule,
+        timing=st.sampled_from(
+            [
+                Timing(cron="0 3 * * *"),
+                Timing(cron="x"),
+                Timing(at=START),
+                Timing(at=EPOCH + timedelta(hours=1)),
+            ]
+        ),
+        start=st.builds(StartOperation, kind=kinds, spec=st.just({"units": 5})),
+    ),
+    PauseSchedule: st.builds(PauseSchedule, schedule_id=schedule_ids),
+    UnpauseSchedule: st.builds(UnpauseSchedule, schedule_id=schedule_ids),
+    DeleteSchedule: st.builds(DeleteSchedule, schedule_id=schedule_ids),
     CleanUpCheckpoints: st.builds(CleanUpCheckpoints, keep_newest=st.integers(0, 1)),
 }
 EVENTS = (

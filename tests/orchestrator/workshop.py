@@ -27,7 +27,9 @@ from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.application.reactor import Reactor
 from milepost_orchestrator.application.registrar import Registrar
+from milepost_orchestrator.application.schedules import Schedules
 from milepost_orchestrator.application.specs import SpecResolver
+from milepost_orchestrator.application.timekeeper import Timekeeper
 from milepost_orchestrator.application.trained_models import TrainedModels
 from milepost_orchestrator.domain.operation import Operation
 from milepost_runtime.checkpoints.service import CheckpointService
@@ -144,6 +146,8 @@ class Workshop:
         self.records = MemoryRecordLog()
         self.gate = MemoryWorkGate()
         self.dispatching = Dispatching(self.records, self.gate, self.clock, "/orchestrator/o-1")
+        self.timers = Alarms(self.clock)
+        self.schedules = Schedules(self.records, self.specs, self.clock, self.timers, "/orchestrator/o-1")
         self.handler = CommandHandler(
             self.operations,
             self.appender,
@@ -151,8 +155,10 @@ class Workshop:
             self.specs,
             self.store,
             self.dispatching,
+            self.schedules,
             MemoryCandidates(self.event_log),
         )
+        self.timekeeper = Timekeeper(self.schedules, self.handler, self.clock)
         self.reactor = Reactor(self.effects)
         self.registrar = Registrar(
             self.operations, self.appender, CheckpointService(self.store, Spool(directory / "spool"))

@@ -52,6 +52,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     CommandEntry(
         "bulk", "bulk", OPERATIONS, "Cancel, resume or delete checkpoints by filter, many at a time."
     ),
+    CommandEntry("schedule", "schedule", OPERATIONS, "Start operations at a time, or again and again."),
     CommandEntry("wait", "wait", OPERATIONS, "Wait until an operation has ended."),
     CommandEntry("results", "results", OPERATIONS, "Fetch the result files of a completed operation."),
     CommandEntry("ps", "ps", LOOKING, "List operations."),

@@ -93,7 +93,11 @@ class UnreachableError(CommandError):
     default_code = "unreachable"
 
 
-_NOT_FOUND_CODES = {RejectionCode.OPERATION_NOT_FOUND.value, RejectionCode.CHECKPOINT_NOT_FOUND.value}
+_NOT_FOUND_CODES = {
+    RejectionCode.OPERATION_NOT_FOUND.value,
+    RejectionCode.CHECKPOINT_NOT_FOUND.value,
+    RejectionCode.SCHEDULE_NOT_FOUND.value,
+}
 
 
 def refusal(

@@ -53,8 +53,10 @@ from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
 from milepost_orchestrator.application.reactor import REACTOR_EVENTS, Reactor
 from milepost_orchestrator.application.registrar import REGISTRAR_EVENTS, Registrar
+from milepost_orchestrator.application.schedules import Schedules
 from milepost_orchestrator.application.specs import SpecResolver
 from milepost_orchestrator.application.sweeper import Sweeper
+from milepost_orchestrator.application.timekeeper import Timekeeper
 from milepost_orchestrator.application.trained_models import TrainedModels
 from milepost_orchestrator.collection import collect_rarely
 from milepost_orchestrator.janitor_settings import GRACE_SECONDS, janitor_settings, orphan_grace_seconds
@@ -114,6 +116,10 @@ class Orchestrator:
     alarms: Alarms
     """When the deadlines of cancels are over."""
     dispatching: Dispatching
+    schedules: Schedules
+    timers: Alarms
+    """When schedules are due."""
+    timekeeper: Timekeeper
     reactor: DurableConsumer
     registrar: DurableConsumer
     projector: Projector
@@ -165,8 +171,9 @@ def _compose(
     operations = Operations(event_log)
     appender = Appender(event_log, SystemClock(), f"/orchestrator/{settings.orchestrator_id}")
     alarms = Alarms(SystemClock())
+    records = JetStreamRecordLog(connection, settings.bus)
     dispatching = Dispatching(
-        JetStreamRecordLog(connection, settings.bus),
+        records,
         JetStreamWorkGate(connection, settings.bus),
         SystemClock(),
         f"/orchestrator/{settings.orchestrator_id}",
@@ -177,7 +184,6 @@ def _compose(
     live = LiveFeed()
     models = ModelPinning(TrainedModels(operations, read_model, store))
     specs = SpecResolver(NatsKindCatalogue(connection, settings.bus), DatasetCatalogue(store), models)
-    handler = CommandHandler(operations, appender, effects, specs, store, dispatching, read_model)
     orphans = OrphanSweep(
         store,
         event_log,
@@ -185,6 +191,9 @@ def _compose(
         tenant=settings.bus.prefix,
         grace_seconds=settings.orphan_grace_seconds,
     )
+    timers = Alarms(SystemClock())
+    schedules = Schedules(records, specs, SystemClock(), timers, f"/orchestrator/{settings.orchestrator_id}")
+    handler = CommandHandler(operations, appender, effects, specs, store, dispatching, schedules, read_model)
     service = CheckpointService(store, Spool(spool_directory), verified_max=VERIFIED_MAX)
     return Orchestrator(
         settings=settings,
@@ -196,6 +205,9 @@ def _compose(
         effects=effects,
         alarms=alarms,
         dispatching=dispatching,
+        schedules=schedules,
+        timers=timers,
+        timekeeper=Timekeeper(schedules, handler, SystemClock()),
         reactor=DurableConsumer(
             connection,
             settings.bus,

@@ -23,8 +23,12 @@ class Record:
 class RecordLog(Protocol):
     """Append and read records."""
 
-    async def append(self, envelope: DispatchEnvelope, *, expected_sequence: int) -> int:
+    async def append(
+        self, envelope: DispatchEnvelope, *, expected_sequence: int, replace: bool = False
+    ) -> int:
         """Append to the records of ``envelope.subject`` and return the sequence.
+
+        With ``replace`` it takes the place of those before it.
 
         Raises:
             SequenceConflictError: someone else appended to that subject first.

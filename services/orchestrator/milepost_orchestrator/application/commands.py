@@ -26,6 +26,13 @@ from milepost_contracts.events import Requested
 from milepost_contracts.failures import Problem
 from milepost_contracts.ids import operation_id_of
 from milepost_contracts.messages import decode_command, problems_of
+from milepost_contracts.schedules import (
+    CreateSchedule,
+    DeleteSchedule,
+    PauseSchedule,
+    ScheduleCommand,
+    UnpauseSchedule,
+)
 from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
 from milepost_runtime.errors import RuntimeServiceError, SequenceConflictError
 from milepost_runtime.store.port import ArtifactStore
@@ -48,6 +55,7 @@ from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.errors import ContendedError
 from milepost_orchestrator.application.lineage import Lineage
 from milepost_orchestrator.application.operations import Operations
+from milepost_orchestrator.application.schedules import Schedules
 from milepost_orchestrator.application.specs import SpecResolver
 from milepost_orchestrator.domain.decisions import decide_start
 from milepost_orchestrator.domain.operation import Operation
@@ -68,9 +76,11 @@ class CommandHandler:
         specs: SpecResolver,
         store: ArtifactStore,
         dispatching: Dispatching,
+        schedules: Schedules,
         candidates: CleanupCandidates,
     ) -> None:
         self._dispatching = dispatching
+        self._schedules = schedules
         self._operations = operations
         self._effects = effects
         self._specs = specs
@@ -92,7 +102,9 @@ class CommandHandler:
         return await self.handle(command, Sender(envelope.id, envelope.source))
 
     @overload
-    async def handle(self, command: OperationCommand | DispatchCommand, sender: Sender) -> Answer: ...
+    async def handle(
+        self, command: OperationCommand | DispatchCommand | ScheduleCommand, sender: Sender
+    ) -> Answer: ...
 
     @overload
     async def handle(self, command: CleanUpCheckpoints, sender: Sender) -> CleanedUp | Rejected: ...
@@ -125,6 +137,8 @@ class CommandHandler:
                         return await self._lineage.handle(command, sender)
                     case HoldDispatch() | ReleaseDispatch() | LimitKind():
                         return await self._dispatching.handle(command, sender)
+                    case CreateSchedule() | PauseSchedule() | UnpauseSchedule() | DeleteSchedule():
+                        return await self._schedules.handle(command, sender)
                     case CleanUpCheckpoints():
                         return await self._cleanup.handle(command, sender)
                     case _:

@@ -70,6 +70,8 @@ class Service:
                     tasks.create_task(parts.reactor.run(), name="reactor")
                     tasks.create_task(parts.registrar.run(), name="registrar")
                     tasks.create_task(parts.alarms.run(parts.effects.enforce_deadline), name="alarms")
+                    tasks.create_task(parts.timers.run(parts.timekeeper.ring), name="timers")
+                    tasks.create_task(parts.timekeeper.keep(), name="timekeeper")
                     tasks.create_task(parts.dispatching.keep(), name="dispatching")
                     tasks.create_task(self._project(), name="projector")
                     tasks.create_task(self._serve_bus(), name="bus")
@@ -151,6 +153,7 @@ def http_ports(parts: Orchestrator) -> HttpPorts:
         live=parts.live,
         fleet=parts.fleet,
         dispatching=parts.dispatching,
+        schedules=parts.schedules,
         clock=SystemClock(),
         curves=parts.curves,
         store=parts.store,

@@ -29,13 +29,17 @@ class JetStreamRecordLog:
         self._subjects = Subjects(settings.prefix)
         self._stream = Topology(settings).dispatch
 
-    async def append(self, envelope: DispatchEnvelope, *, expected_sequence: int) -> int:
+    async def append(
+        self, envelope: DispatchEnvelope, *, expected_sequence: int, replace: bool = False
+    ) -> int:
         """Append one record; see the port."""
         subject = self._subjects.dispatch_record(envelope.subject)
         headers = {
             "Nats-Expected-Stream": self._stream,
             "Nats-Expected-Last-Subject-Sequence": str(expected_sequence),
         }
+        if replace:
+            headers["Nats-Rollup"] = "sub"
         try:
             answer = await self._jetstream.publish(subject, encode(envelope), headers=headers)
         except BusRefusedError as error:

@@ -59,7 +59,7 @@ class Topology:
 
     @property
     def dispatch(self) -> str:
-        """JetStream stream of facts about dispatch, and of timers."""
+        """JetStream stream of facts about dispatch and schedules."""
         return f"{self.settings.prefix}_DISPATCH"
 
     @property
@@ -133,9 +133,6 @@ def _streams(settings: BusSettings, fleet_ttl_seconds: float) -> list[JsonMap]:
             "name": topology.dispatch,
             "subjects": [f"{prefix}.dispatch.>"],
             "retention": "limits",
-            "discard": "old",  # without any limit nothing is; the server wants it so for schedules
-            "allow_msg_schedules": True,
-            "allow_msg_ttl": True,
             "allow_rollup_hdrs": True,
         },
         _bucket(common, topology.fleet, ttl_seconds=fleet_ttl_seconds),

@@ -12,8 +12,11 @@ class MemoryRecordLog:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self._sequence = 0
 
-    async def append(self, envelope: DispatchEnvelope, *, expected_sequence: int) -> int:
+    async def append(
+        self, envelope: DispatchEnvelope, *, expected_sequence: int, replace: bool = False
+    ) -> int:
         """Append one record; see the port."""
         own = [record for record in self.records if record.envelope.subject == envelope.subject]
         last = own[-1].sequence if own else 0
@@ -23,8 +26,11 @@ class MemoryRecordLog:
                 return following.sequence
             raise SequenceConflictError(f"{envelope.subject}: expected {expected_sequence}, is {last}")
         stored = DispatchEnvelope.model_validate_json(encode(envelope))
-        self.records.append(Record(len(self.records) + 1, stored))
-        return len(self.records)
+        self._sequence += 1
+        if replace:
+            self.records = [each for each in self.records if each.envelope.subject != envelope.subject]
+        self.records.append(Record(self._sequence, stored))
+        return self._sequence
 
     async def read(self, subject: str | None = None) -> list[Record]:
         """Return records; see the port."""

@@ -21,6 +21,7 @@ from milepost_orchestrator.entrypoints.http.operations_reading import operations
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.positions import PositionHeader
 from milepost_orchestrator.entrypoints.http.results_reading import results_reading
+from milepost_orchestrator.entrypoints.http.schedules import schedules
 from milepost_orchestrator.entrypoints.http.storage import storage
 from milepost_orchestrator.entrypoints.http.workers_reading import workers_reading
 
@@ -36,6 +37,7 @@ ROUTERS = (
     workers_reading,
     storage,
     dispatch,
+    schedules,
     bulk_commanding,
     live_reading,
     health,

@@ -15,6 +15,7 @@ from milepost_orchestrator.application.live import LiveFeed
 from milepost_orchestrator.application.orphans import OrphanSweep
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
+from milepost_orchestrator.application.schedules import Schedules
 from milepost_orchestrator.application.storage import StorageStatistics
 from milepost_orchestrator.entrypoints.http.streams import EventStreams
 
@@ -31,6 +32,7 @@ class HttpPorts:
     live: LiveFeed
     fleet: FleetView
     dispatching: Dispatching
+    schedules: Schedules
     clock: Clock
     curves: Curves
     store: ArtifactStore

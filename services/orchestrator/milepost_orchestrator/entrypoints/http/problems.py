@@ -35,6 +35,9 @@ _STATUS: dict[RejectionCode, int] = {
     RejectionCode.COUNT_DIFFERS: 409,
     RejectionCode.COUNT_NEEDED: 422,
     RejectionCode.TOO_MANY: 422,
+    RejectionCode.INVALID_SCHEDULE: 422,
+    RejectionCode.SCHEDULE_NOT_FOUND: 404,
+    RejectionCode.SCHEDULE_UNCHANGED: 409,
     RejectionCode.UNAVAILABLE: 503,
 }
 

@@ -1,0 +1,39 @@
+"""What is started, and how it is run."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from milepost_contracts.checkpoints import CheckpointPolicySpec
+from milepost_contracts.ids import KindName, Token
+from milepost_contracts.model import ContractModel, JsonObject
+
+
+class RunOptions(ContractModel):
+    """How an operation is run. Nothing here changes its result, but for an accepted environment."""
+
+    checkpoint: CheckpointPolicySpec | None = None
+    """When to save checkpoints; the worker's own settings when absent."""
+    stop_at_unit: int | None = Field(default=None, ge=0)
+    """Cancel exactly after this unit, with a checkpoint."""
+    pace_units_per_second: float | None = Field(default=None, gt=0)
+    """Slow down to this speed, for demonstrations."""
+    max_attempts: int = Field(default=5, ge=1, le=100)
+    """After this many lost attempts the operation fails."""
+    accept_environment: bool = False
+    """The environment (versions, device) may differ from the checkpoint's; equality is then not promised."""
+
+
+class StartOperation(ContractModel):
+    """Start an operation of ``kind`` with ``spec``."""
+
+    TYPE: ClassVar[str] = "milepost.command.start.v1"
+    kind: KindName
+    spec: JsonObject
+    """Validated by the kind's schema before anything is started."""
+    name: str | None = Field(default=None, max_length=200)
+    """For people; need not be unique."""
+    queue: Token = "default"
+    options: RunOptions = RunOptions()
+    dry_run: bool = False
+    """Answer what the verdict would be and do nothing."""

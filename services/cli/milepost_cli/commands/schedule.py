@@ -1,0 +1,257 @@
+"""``milepost schedule add``, ``list``, ``show``, ``pause``, ``unpause`` and ``delete``."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from milepost_contracts.commands import Command, StartOperation
+from milepost_contracts.schedules import (
+    CreateSchedule,
+    DeleteSchedule,
+    Missed,
+    PauseSchedule,
+    UnpauseSchedule,
+)
+from milepost_contracts.verdicts import Duplicate
+from milepost_runtime.clock import SystemClock
+from pydantic import ValidationError
+
+from milepost_cli import reader
+from milepost_cli.bus import open_bus
+from milepost_cli.formatting import format_age, format_duration
+from milepost_cli.location import locate
+from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
+from milepost_cli.output import notes, people, print_facts, print_json
+from milepost_cli.overrides import read_spec
+from milepost_cli.run_options import faults_of, run_options
+from milepost_cli.tables import print_table
+
+app = new_app()
+ScheduleArgument = Annotated[str, typer.Argument(metavar="ID", help="The schedule, as `list` shows it.")]
+ReasonOption = Annotated[str | None, typer.Option(help="Why; kept with the schedule.")]
+CommandIdOption = Annotated[str | None, typer.Option(help="Idempotency key.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")]
+
+
+@app.callback()
+def schedule() -> None:
+    """Start operations at a time, or again and again."""
+
+
+@app.command(
+    "add",
+    epilog=examples(
+        "milepost schedule add training spec.json --at 2026-12-01T03:00:00+01:00",
+        "milepost schedule add backtest spec.json --cron '0 3 * * 1-5' --zone Europe/Berlin --name nightly",
+        "milepost schedule add backtest --set data.name=aapl --cron '*/15 * * * *' --missed skip --dry-run",
+    ),
+)
+def add(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of work, such as backtest.")],
+    spec: Annotated[
+        str | None, typer.Argument(metavar="SPEC", help="JSON file, - for standard input, or inline JSON.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="Once, at this time, with its zone (ISO 8601).")] = None,
+    cron: Annotated[
+        str | None, typer.Option(help="Again and again: minute, hour, day, month, weekday.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Time zone of --cron, such as Europe/Berlin.")] = "UTC",
+    name: Annotated[str | None, typer.Option(help="Of the schedule and of what it starts.")] = None,
+    missed: Annotated[
+        Missed, typer.Option(help="Times that passed while nobody was there: the newest once, or skip all.")
+    ] = Missed.ONCE,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Set one field of the spec; repeatable."),
+    ] = None,
+    pace: Annotated[
+        float | None, typer.Option(help="Slow down to this many units a second; 0 for full speed.")
+    ] = None,
+    queue: Annotated[str, typer.Option(help="Queue of work to put it into.")] = "default",
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start an operation once at a time, or again and again by a cron expression.
+
+    The spec is checked now, and again each time. Whatever is restarted meanwhile, each time starts one operation.
+    """
+    options = run_options(stop_at_unit=None, pace=pace, every_units=None, every_seconds=None)
+    try:
+        start = StartOperation(
+            kind=kind, spec=read_spec(spec, overrides or []), name=name, queue=queue, options=options
+        )
+        command = CreateSchedule.model_validate(
+            {
+                "timing": {"at": at, "cron": cron, "time_zone": zone},
+                "start": start,
+                "name": name,
+                "missed": missed,
+                "reason": reason,
+                "dry_run": dry_run,
+            }
+        )
+    except ValidationError as error:
+        raise faults_of(error) from error
+    _send(
+        command,
+        "scheduled as {id}; `milepost schedule list` says when it is due",
+        command_id,
+        directory,
+        as_json=as_json,
+    )
+
+
+@app.command("list", epilog=examples("milepost schedule list", "milepost schedule list --json"))
+def list_schedules(directory: DirectoryOption = None, as_json: JsonOption = False) -> None:
+    """List schedules with their next time and what the last one led to."""
+    with locate(directory).api() as api:
+        found = reader.objects(api.get("/schedules"), "schedules")
+    if as_json:
+        print_json({"schedules": found})
+        return
+    if not found:
+        notes().print("no schedules; make one with `milepost schedule add KIND SPEC --cron '0 3 * * *'`")
+        return
+    now = SystemClock().now()
+    headings = ("ID", "NAME", "KIND", "WHEN", "NEXT", "LAST")
+    rows = [
+        (
+            reader.text(each, "schedule_id"),
+            reader.text(each, "name"),
+            reader.text(reader.mapping(each, "start"), "kind"),
+            _when(reader.mapping(each, "timing")),
+            _next(each, now),
+            _last(reader.mapping(each, "last"), now),
+        )
+        for each in found
+    ]
+    print_table(headings, rows, wrap=("LAST",))
+
+
+@app.command("show", epilog=examples("milepost schedule show sc-abc"))
+def show(
+    schedule_id: ScheduleArgument, directory: DirectoryOption = None, as_json: JsonOption = False
+) -> None:
+    """Show one schedule."""
+    with locate(directory).api() as api:
+        each = api.get(f"/schedules/{schedule_id}")
+    if as_json:
+        print_json(each)
+        return
+    now = SystemClock().now()
+    print_facts(
+        {
+            "schedule": reader.text(each, "schedule_id"),
+            "name": reader.text(each, "name"),
+            "kind": reader.text(reader.mapping(each, "start"), "kind"),
+            "when": _when(reader.mapping(each, "timing")),
+            "missed": reader.text(each, "missed"),
+            "state": reader.text(each, "state"),
+            "paused": reader.text(reader.mapping(each, "paused"), "reason"),
+            "next": _next(each, now),
+            "last": _last(reader.mapping(each, "last"), now),
+            "made by": reader.text(each, "requested_by"),
+        }
+    )
+
+
+@app.command("pause", epilog=examples("milepost schedule pause sc-abc --reason holidays"))
+def pause(
+    schedule_id: ScheduleArgument,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start nothing more until it is unpaused; times that pass meanwhile are not made up for."""
+    command = _about(PauseSchedule, schedule_id, reason, dry_run=dry_run)
+    _send(command, "{id} is paused", command_id, directory, as_json=as_json)
+
+
+@app.command("unpause", epilog=examples("milepost schedule unpause sc-abc"))
+def unpause(
+    schedule_id: ScheduleArgument,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a paused schedule from now on."""
+    command = _about(UnpauseSchedule, schedule_id, reason, dry_run=dry_run)
+    _send(command, "{id} goes on", command_id, directory, as_json=as_json)
+
+
+@app.command("delete", epilog=examples("milepost schedule delete sc-abc"))
+def delete(
+    schedule_id: ScheduleArgument,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a schedule; what it has started goes on."""
+    command = _about(DeleteSchedule, schedule_id, reason, dry_run=dry_run)
+    _send(command, "{id} is deleted", command_id, directory, as_json=as_json)
+
+
+def _about(
+    command: type[PauseSchedule] | type[UnpauseSchedule] | type[DeleteSchedule],
+    schedule_id: str,
+    reason: str | None,
+    *,
+    dry_run: bool,
+) -> Command:
+    try:
+        return command(schedule_id=schedule_id, reason=reason, dry_run=dry_run)
+    except ValidationError as error:
+        raise faults_of(error) from error
+
+
+def _send(command: Any, done: str, command_id: str | None, directory: Path | None, *, as_json: bool) -> None:
+    asyncio.run(_send_and_say(command, done, command_id, directory, as_json=as_json))
+
+
+async def _send_and_say(
+    command: Any, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
+) -> None:
+    async with open_bus(locate(directory)) as bus:
+        verdict = await bus.command(command, command_id)
+    if as_json:
+        print_json(verdict.model_dump(mode="json"))
+    elif isinstance(verdict, Duplicate):
+        people().print(f"this command took effect before: {verdict.operation_id}")
+    elif verdict.dry_run:
+        people().print("it would be accepted; nothing was done")
+    else:
+        people().print(done.replace("{id}", verdict.operation_id), soft_wrap=True)
+
+
+def _when(timing: dict[str, object]) -> str:
+    at, cron = reader.moment(timing, "at"), reader.text(timing, "cron")
+    if at is not None:
+        return f"once at {at:%Y-%m-%d %H:%M:%S %Z}"
+    return f"{cron} ({reader.text(timing, 'time_zone')})"
+
+
+def _next(each: dict[str, object], now: datetime) -> str | None:
+    due = reader.moment(each, "next_due")
+    if due is None:
+        return reader.text(each, "state")
+    remaining = max((due - now).total_seconds(), 0.0)
+    return f"{due.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, in {format_duration(remaining)}"
+
+
+def _last(last: dict[str, object], now: datetime) -> str | None:
+    due = reader.moment(last, "due_at")
+    if due is None:
+        return None
+    what = reader.text(last, "operation_id") or reader.text(last, "message") or "missed, skipped"
+    return f"{what}, {format_age(due, now)}"
