@@ -413,6 +413,8 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_bars": "input",
         "_rules": "fingerprint",
         "orders_from": "fingerprint",
+        "_wake_counts": "written before each run that reads it",
+        "_wake_prices": "written before each run that reads it",
         "borrows": "follows from the rules",
         "charges": "follows from the rules",
         "fills_for_certain": "follows from the rules",
@@ -434,6 +436,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "orders": "state: waiting",
         "lots": "state: lots",
         "frame": "where those arrays lie in memory",
+        "framed": "which of them that is",
     },
     Broker: {
         "_book": "the engine's",

@@ -37,14 +37,13 @@ def _run(
     stop: int,
     wishes: Any,
     returns: int,
-    when: Any = None,
     *,
     call: Any = None,
     room: int = 0,
 ) -> tuple[int, int]:
     start = first = self.done
     while True:
-        arrays = self._frame_of(tables, wishes, when or (np.zeros(2), np.zeros(3, dtype=np.int64)))._arrays
+        arrays = self._frame_of(tables, wishes)._arrays
         # Columns of a record are attributes in compiled code; in numpy those of a record array are.
         records = {place: arrays[place].view(np.recarray) for place in (*TABLES, places.RULES)}
         start, reason = kernel.run(

@@ -42,9 +42,9 @@ class Contender:
 
 OURS = tuple(
     Contender(f"Milepost, {tier}", "milepost_peer.py", environment=None, options=(tier,))
-    for tier in ("compiled", "python")
+    for tier in ("compiled", "wake", "python")
 )
-"""The tiers that the rule offers; the wake-up tier joins here with a rule that wakes."""
+"""All tiers; for the wake-up tier the rule is looked up ahead, and Python is called where it changes its mind."""
 PEERS = (
     Contender("backtesting.py", "backtesting_py.py"),
     Contender("backtrader", "backtrader_peer.py", bars_max=100_000),

@@ -67,6 +67,19 @@ class Bar:
 BarRow: TypeAlias = tuple[int, int, float, float, float, float, float]
 
 
+def row_of(bars: Bars, index: int) -> BarRow:
+    """Return one bar as ``rows_of`` does, in half the time."""
+    return (
+        index,
+        bars.timestamp.item(index),
+        bars.open.item(index),
+        bars.high.item(index),
+        bars.low.item(index),
+        bars.close.item(index),
+        bars.volume.item(index),
+    )
+
+
 def rows_of(bars: Bars, start: int, stop: int) -> Iterator[BarRow]:
     """Return some consecutive bars as Python numbers: index, time, open, high, low, close, volume."""
     return zip(

@@ -7,6 +7,7 @@ changes, to see when the next order acts; ``adopt`` takes those copies over, so 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
+from operator import is_not
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,12 @@ from milepost_backtester.engine.orders import ORDER_ID, QUANTITY, SUBMITTED_BAR,
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.records import Logs, State, rows_as_states, states_as_rows
 from milepost_backtester.engine.terms import Terms
-from milepost_backtester.engine.waking import ALWAYS_ASLEEP, WakeWhen
+from milepost_backtester.engine.waking import WakeWhen
 
 ROWS_FIRST = 64
 NO_WISHES: Floats = np.empty((1, 0))
+MOVING_PLACES = (places.WANTED, places.ORDERS, places.LOTS, places.FILLS, places.TRADES)
 BAR_PLACES = (places.TIMESTAMP, places.OPEN, places.HIGH, places.LOW, places.CLOSE)
-ASLEEP = (ALWAYS_ASLEEP.prices, ALWAYS_ASLEEP.counts)
 COUNTED = {
     "next_order_id": NEXT_ORDER_ID,
     "fills": FILLS,
@@ -85,7 +86,7 @@ class Outcome:
 class Tables:
     """What a bar changes, other than the logs."""
 
-    __slots__ = ("counts", "frame", "lots", "money", "orders", "position")
+    __slots__ = ("counts", "frame", "framed", "lots", "money", "orders", "position")
 
     def __init__(self, symbols: int, initial_cash: float) -> None:
         self.money: Floats = np.zeros(MONEY_PLACES)
@@ -96,6 +97,8 @@ class Tables:
         self.orders: Table = np.zeros(ROWS_FIRST, ORDER)
         self.lots: Table = np.zeros(ROWS_FIRST, LOT)
         self.frame = Frame()
+        self.framed: tuple[Any, ...] = (None,) * 5
+        """What the frame has of all that may move."""
 
     def take(self, other: "Tables") -> None:
         """Become equal to another one."""
@@ -119,6 +122,8 @@ class Book:
         "_bars",
         "_other",
         "_rules",
+        "_wake_counts",
+        "_wake_prices",
         "borrows",
         "cash_marks",
         "charges",
@@ -160,6 +165,8 @@ class Book:
         self.equity_marks: Floats = np.empty(len(bars))
         self.cash_marks: Floats = np.empty(len(bars))
         self.position_marks: Floats = np.empty((symbols, len(bars)))
+        self._wake_prices: Floats = np.zeros(2)
+        self._wake_counts: Integers = np.zeros(3, dtype=np.int64)
         for tables in (self.now, self._other):
             self._put_for_good(tables)
 
@@ -205,7 +212,8 @@ class Book:
 
     def run_until_wanted(self, stop: int, when: WakeWhen) -> bool:
         """Do bars for good until one wakes the strategy; say whether one did."""
-        self.done, reason = self._run(self.now, stop, NO_WISHES, WHEN_WANTED, (when.prices, when.counts))
+        when.write(self._wake_prices, self._wake_counts)
+        self.done, reason = self._run(self.now, stop, NO_WISHES, WHEN_WANTED)
         return reason == EVENT
 
     def ahead(self, stop: int) -> int | None:
@@ -308,7 +316,7 @@ class Book:
         quantities = np.array(columns[QUANTITY], dtype=np.float64)
         self.scheduled.clear()
         tables, placed = self.now, 0
-        frame = self._frame_of(tables, NO_WISHES, ASLEEP)
+        frame = self._frame_of(tables, NO_WISHES)
         for place, column in (
             (places.ORDER_IDS, order_ids),
             (places.QUANTITIES, quantities),
@@ -322,22 +330,17 @@ class Book:
             if placed == len(order_ids):
                 return
             self._grow(tables)
-            self._frame_of(tables, NO_WISHES, ASLEEP)
+            self._frame_of(tables, NO_WISHES)
 
-    def _frame_of(self, tables: Tables, wishes: Floats, when: tuple[Floats, Integers]) -> Frame:
+    def _frame_of(self, tables: Tables, wishes: Floats) -> Frame:
         """Return where the arrays lie that the kernel works on."""
-        frame = tables.frame
-        for place, array in (
-            (places.WAKE_PRICES, when[0]),
-            (places.WAKE_COUNTS, when[1]),
-            (places.WANTED, wishes),
-            (places.ORDERS, tables.orders),
-            (places.LOTS, tables.lots),
-            (places.FILLS, self.fills),
-            (places.TRADES, self.trades),
-        ):
-            frame.put(place, array)
-        return frame
+        moving = (wishes, tables.orders, tables.lots, self.fills, self.trades)
+        # Mostly nothing has moved, and looking is a third of what a short call costs.
+        if any(map(is_not, moving, tables.framed)):
+            for place, array in zip(MOVING_PLACES, moving, strict=True):
+                tables.frame.put(place, array)
+            tables.framed = moving
+        return tables.frame
 
     def _run(
         self,
@@ -345,7 +348,6 @@ class Book:
         stop: int,
         wishes: Floats,
         returns: int,
-        when: tuple[Floats, Integers] = ASLEEP,
         *,
         call: NativeCall | None = None,
         room: int = 0,
@@ -354,7 +356,7 @@ class Book:
         if call is None:
             call = native.run_call() if wishes is NO_WISHES else native.run_long_call()
         while True:
-            frame = self._frame_of(tables, wishes, when)
+            frame = self._frame_of(tables, wishes)
             start, reason = divmod(call(start, stop, returns, first, frame.address), REASONS)
             if reason != GROW:
                 return start, reason
@@ -365,6 +367,8 @@ class Book:
         columns = (self._bars.timestamp, self._bars.open, self._bars.high, self._bars.low, self._bars.close)
         for place, array in (
             *zip(BAR_PLACES, columns, strict=True),
+            (places.WAKE_PRICES, self._wake_prices),
+            (places.WAKE_COUNTS, self._wake_counts),
             (places.RULES, self._rules),
             (places.MONEY, tables.money),
             (places.COUNTS, tables.counts),

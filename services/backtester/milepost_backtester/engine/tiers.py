@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
-from milepost_backtester.engine.bars import CHUNK_BARS, Bar, BarRow, Bars, rows_of
+from milepost_backtester.engine.bars import CHUNK_BARS, Bar, BarRow, Bars, row_of, rows_of
 from milepost_backtester.engine.book import Book
 from milepost_backtester.engine.broker import Broker
 from milepost_backtester.engine.errors import StateError
@@ -84,7 +84,7 @@ class WakeRun:
         while book.done < stop:
             if not book.run_until_wanted(stop, self._waking.wake_when()):
                 return
-            row = next(rows_of(self._bars, book.done - 1, book.done))
+            row = row_of(self._bars, book.done - 1)
             bar.index, bar.timestamp, bar.open, bar.high, bar.low, bar.close, bar.volume = row
             broker.refresh()
             self._strategy.on_bar(bar, broker)

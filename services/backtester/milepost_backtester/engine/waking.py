@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from math import inf
 
-import numpy as np
-
 from milepost_backtester.engine.bars import Floats, Integers
+from milepost_backtester.engine.layouts import WAKE_ABOVE, WAKE_AT, WAKE_BELOW, WAKE_EVERY, WAKE_ON_CHANGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +22,8 @@ class WakeWhen:
     at_timestamp: int = 0
     """At bars from this time on, nanoseconds since 1970-01-01 UTC; 0: never."""
 
-    @property
-    def prices(self) -> Floats:
-        """As compiled code reads them."""
-        return np.array([self.above, self.below])
-
-    @property
-    def counts(self) -> Integers:
-        """As compiled code reads them."""
-        return np.array([self.every_bars, int(self.on_change), self.at_timestamp], dtype=np.int64)
-
-
-ALWAYS_ASLEEP = WakeWhen(on_change=False)
+    def write(self, prices: Floats, counts: Integers) -> None:
+        """Write it where compiled code reads it."""
+        prices[WAKE_ABOVE], prices[WAKE_BELOW] = self.above, self.below
+        counts[WAKE_EVERY], counts[WAKE_ON_CHANGE] = self.every_bars, self.on_change
+        counts[WAKE_AT] = self.at_timestamp
