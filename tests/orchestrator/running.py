@@ -129,6 +129,7 @@ async def run_orchestrator(
     *,
     token: str | None = None,
     reader_token: str | None = None,
+    tokens_file: Path | None = None,
     http_port: int = 0,
     sweep_seconds: float = 60.0,
     retention_seconds: float | None = None,
@@ -139,7 +140,10 @@ async def run_orchestrator(
         janitor = JanitorSettings(CleanUpCheckpoints(keep_newest=1, reason=REASON), retention_seconds)
     settings = settings_of(tenant, sweep_seconds=sweep_seconds, janitor=janitor)
     async with open_orchestrator(settings) as orchestrator:
-        service = Service(orchestrator, HttpSettings(port=http_port, token=token, reader_token=reader_token))
+        http_settings = HttpSettings(
+            port=http_port, token=token, reader_token=reader_token, tokens_file=tokens_file
+        )
+        service = Service(orchestrator, http_settings)
         running = asyncio.create_task(service.run())
         await asyncio.wait({running, service.http_port}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():

@@ -10,6 +10,7 @@ from milepost_contracts.events import Completed, Progress
 from milepost_contracts.fleet import WorkerHeartbeat
 from milepost_infra.endpoints import StackEndpoints
 from milepost_orchestrator.application.lineage_tree import differences
+from milepost_orchestrator.entrypoints.access import AccessTokens
 from milepost_orchestrator.entrypoints.http.application import create_app
 from milepost_orchestrator.entrypoints.service import http_ports
 from milepost_runtime.bus.fleet import NatsFleet
@@ -157,8 +158,8 @@ async def test_results_of_a_directory_are_sent_verified(running: Running, tmp_pa
     reference = store.put_file(path, name="report.html", media_type="text/html")
     operation_id = await finished_with(running, REPORT)
     ports = replace(http_ports(running.orchestrator), store=store)
-    transport = httpx.ASGITransport(create_app(ports))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    transport = httpx.ASGITransport(create_app(ports, AccessTokens()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         found = await client.get(f"/operations/{operation_id}/results/report.html")
         assert (found.status_code, found.content) == (200, REPORT)
         assert found.headers["content-disposition"] == 'attachment; filename="report.html"'

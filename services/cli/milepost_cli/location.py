@@ -77,12 +77,13 @@ def locate(option: Path | None, environment: Mapping[str, str] = os.environ) -> 
         return StackLocation({**own, **environment}, "the MILEPOST_* environment", None)
     if running is None:
         raise UnreachableError(f"no stack runs in {directory}", code="no-stack", fix=START_IT)
-    return location_of(running)
+    return location_of(running, environment)
 
 
-def location_of(running: RunningStack) -> StackLocation:
-    """Return where a running stack is."""
-    found = {**running.endpoints.environment(), HTTP_URL: running.http_url}
+def location_of(running: RunningStack, environment: Mapping[str, str] = os.environ) -> StackLocation:
+    """Return where a running stack is; the token, which no file has, comes from the environment."""
+    own = {HTTP_TOKEN: token} if (token := environment.get(HTTP_TOKEN)) else {}
+    found = {**running.endpoints.environment(), HTTP_URL: running.http_url, **own}
     return StackLocation(found, str(running.directory / FILE_NAME), running.directory)
 
 

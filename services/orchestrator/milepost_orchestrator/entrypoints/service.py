@@ -118,7 +118,7 @@ class Service:
         parts = self._orchestrator
         server = HttpServer(
             uvicorn.Config(
-                create_app(http_ports(parts), access=self._http.access),
+                create_app(http_ports(parts), self._http.access()),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -29,9 +29,11 @@ from starlette.exceptions import HTTPException
 from milepost_orchestrator.application.answers import Answer, Sender, invalid_command
 from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX, operation_path
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
+from milepost_orchestrator.entrypoints.http.authorization import person_of
 from milepost_orchestrator.entrypoints.http.commanding import CREATING
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.problems import problem_of
+from milepost_orchestrator.entrypoints.roles import Person
 
 SOURCE = "/dashboard"
 FIELDS_MAX = 20
@@ -59,7 +61,7 @@ def actions(ports: HttpPorts, renderer: Renderer) -> APIRouter:
     def add(path: str, command_type: type[OperationCommand], words: str) -> None:
         async def act(request: Request) -> Response:
             fields = {**await form_of(request), **request.path_params}
-            verdict = await sent(ports, command_type, fields)
+            verdict = await sent(ports, person_of(request), command_type, fields)
             return answered(renderer, verdict, words, creating=command_type in CREATING)
 
         router.post(path, name=f"{command_type.__name__} {path}")(act)
@@ -88,7 +90,9 @@ async def form_of(request: Request) -> dict[str, str]:
     return dict(fields)
 
 
-async def sent(ports: HttpPorts, command_type: type[OperationCommand], fields: Mapping[str, Any]) -> Answer:
+async def sent(
+    ports: HttpPorts, person: Person, command_type: type[OperationCommand], fields: Mapping[str, Any]
+) -> Answer:
     """Return the verdict on a command; fields that make none are told by name."""
     command_id = random_id("cmd")
     try:
@@ -101,7 +105,7 @@ async def sent(ports: HttpPorts, command_type: type[OperationCommand], fields: M
             for fault in error.errors()
         )
         return invalid_command(command_id, "what was entered cannot be used", problems)
-    return await ports.handler.handle(command, Sender(command_id, SOURCE))
+    return await ports.handler.handle(command, Sender(command_id, person.source(SOURCE)))
 
 
 def answered(renderer: Renderer, verdict: Answer, words: str, *, creating: bool) -> Response:

@@ -18,7 +18,7 @@ from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX
 from milepost_orchestrator.entrypoints.dashboard.operation_page import no_operation
 from milepost_orchestrator.entrypoints.dashboard.operation_parts import parts_context
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
-from milepost_orchestrator.entrypoints.http.authorization import may_act
+from milepost_orchestrator.entrypoints.http.authorization import may_act, person_of
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 
 
@@ -59,7 +59,7 @@ def fork_page(ports: HttpPorts, renderer: Renderer) -> APIRouter:
         edited, fields = await _edited(request, operation_id)
         verdict = None
         if edited.error is None and edited.changes:
-            verdict = await sent(ports, ForkOperation, {**fields, "dry_run": True})
+            verdict = await sent(ports, person_of(request), ForkOperation, {**fields, "dry_run": True})
         rejected = verdict if isinstance(verdict, Rejected) else None
         context = {"edited": edited, "rejected": rejected, "absent": ABSENT}
         return HTMLResponse(renderer.text("fork_preview.html", context))
@@ -67,7 +67,12 @@ def fork_page(ports: HttpPorts, renderer: Renderer) -> APIRouter:
     @router.post("", dependencies=[Depends(require_own_page)])
     async def fork(request: Request, operation_id: OperationId) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
         _, fields = await _edited(request, operation_id)
-        return answered(renderer, await sent(ports, ForkOperation, fields), "It is forked.", creating=True)
+        return answered(
+            renderer,
+            await sent(ports, person_of(request), ForkOperation, fields),
+            "It is forked.",
+            creating=True,
+        )
 
     async def _edited(request: Request, operation_id: str) -> tuple[Edited, dict[str, Any]]:
         form = await form_of(request)

@@ -2,16 +2,16 @@
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from milepost_runtime.clock import Clock
 
+from milepost_orchestrator.entrypoints.access import SESSION_DURATION, AccessTokens
 from milepost_orchestrator.entrypoints.dashboard.actions import form_of
 from milepost_orchestrator.entrypoints.dashboard.navigation import LOGIN, LOGOUT, PREFIX
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
-from milepost_orchestrator.entrypoints.http.authorization import COOKIE, Access
-
-KEPT_SECONDS = 7 * 86400
+from milepost_orchestrator.entrypoints.http.authorization import COOKIE
 
 
-def login_page(access: Access, renderer: Renderer) -> APIRouter:
+def login_page(access: AccessTokens, clock: Clock, renderer: Renderer) -> APIRouter:
     """Return the routes of coming in and going out."""
     router = APIRouter()
 
@@ -24,15 +24,16 @@ def login_page(access: Access, renderer: Renderer) -> APIRouter:
     async def come_in(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
         fields = await form_of(request)
         path = own_path(fields.get("next", PREFIX))
-        role = access.role_of_token(fields.get("token", ""))
-        if role is None:
+        person = access.bearer(fields.get("token", "").strip())
+        session = None if person is None else access.session(person, clock.now())
+        if session is None:
             context = {"place": "login", "next": path, "is_wrong": True}
             return renderer.page(request, "login.html", context, status=401)
         answer = RedirectResponse(path, status_code=303)
         answer.set_cookie(
             COOKIE,
-            access.cookie_of(role),
-            max_age=KEPT_SECONDS,
+            session,
+            max_age=int(SESSION_DURATION.total_seconds()),
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",

@@ -16,6 +16,7 @@ from milepost_orchestrator.entrypoints.dashboard.navigation import (
     operation_path,
 )
 from milepost_orchestrator.entrypoints.http.authorization import COOKIE
+from milepost_orchestrator.entrypoints.roles import Person
 
 Theme = Literal["light", "dark", "system"]
 THEME_COOKIE = "milepost-theme"
@@ -50,12 +51,12 @@ class Renderer:
         self, request: Request, template: str, context: Mapping[str, Any], *, status: int = 200
     ) -> HTMLResponse:
         """Return a whole page; ``place`` of the context says where one is."""
-        role = request.state.role
+        person: Person | None = request.state.person
         shown = {
             **context,
             "theme": theme_of(request),
-            "role": role,
-            "is_signed_in": role is not None and COOKIE in request.cookies,
+            "person": person,
+            "is_signed_in": person is not None and person.name is not None and COOKIE in request.cookies,
         }
         text = self.text(template, shown)
         return HTMLResponse(text, status_code=status)

@@ -2,9 +2,10 @@
 
 from fastapi import Depends, FastAPI
 
+from milepost_orchestrator.entrypoints.access import AccessTokens
 from milepost_orchestrator.entrypoints.dashboard.dashboard import dashboard
 from milepost_orchestrator.entrypoints.dashboard.security import PageSecurity
-from milepost_orchestrator.entrypoints.http.authorization import Access, require
+from milepost_orchestrator.entrypoints.http.authorization import authorization
 from milepost_orchestrator.entrypoints.http.bodies import BoundedBody
 from milepost_orchestrator.entrypoints.http.bulk_commanding import bulk_commanding
 from milepost_orchestrator.entrypoints.http.checkpoints_commanding import checkpoints_commanding
@@ -45,9 +46,9 @@ ROUTERS = (
 """Every resource, reading and commanding apart; each makes its routes from the ports."""
 
 
-def create_app(ports: HttpPorts, *, access: Access = Access()) -> FastAPI:  # noqa: B008 - frozen
+def create_app(ports: HttpPorts, access: AccessTokens) -> FastAPI:
     """Return the application; nothing is opened before it is served."""
-    app = FastAPI(title="Milepost", version="1", dependencies=[Depends(require(access))])
+    app = FastAPI(title="Milepost", version="1", dependencies=[Depends(authorization(access, ports.clock))])
     for router in ROUTERS:
         app.include_router(router(ports))
     app.include_router(dashboard(ports, access))

@@ -1,102 +1,126 @@
-"""Who may come in, and who may change something.
+"""Who comes in, and what they may do there.
 
-Programs send a token with each request. A browser gives it once and gets a cookie that is made from it, which ends
-when the token is changed. The cookie alone changes something only where the dashboard makes sure that one of its
-own pages was used.
+Reading needs the role ``read``, everything else ``operate`` unless a route asks for more. A browser's session
+counts for reading and for the dashboard's own pages; whatever else changes something wants the token itself, which
+no other site's page can send. Where no token is asked for, only requests by a name of this machine come in: a page
+of another site can let its own name point here.
 """
 
-import hashlib
-import hmac
-import secrets
+import ipaddress
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from urllib.parse import quote
+from typing import Annotated
+from urllib.parse import quote, urlsplit
 
-from fastapi import Request
+from fastapi import Depends, Request
+from milepost_runtime.clock import Clock, random_id
 from starlette.exceptions import HTTPException
 
+from milepost_orchestrator.application.answers import Sender
+from milepost_orchestrator.entrypoints.access import AccessTokens
 from milepost_orchestrator.entrypoints.dashboard.navigation import ASSETS, LOGIN, LOGOUT, PREFIX
+from milepost_orchestrator.entrypoints.http.parameters import IdempotencyKey
+from milepost_orchestrator.entrypoints.roles import ANYONE, Person, Role
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", LOGIN, LOGOUT})
 """What a supervisor asks, and where a person says who they are, without a token."""
 COOKIE = "milepost-session"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+SOURCE = "/http"
 
 
-class Role(StrEnum):
-    """What someone may do."""
-
-    READER = "reader"
-    """See everything."""
-    OPERATOR = "operator"
-    """And send commands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """The tokens; without one everybody who can reach the orchestrator is an operator."""
-
-    token: str | None = field(default=None, repr=False)
-    reader_token: str | None = field(default=None, repr=False)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nobody needs a token."""
-        return self.token is None
-
-    def role_of_token(self, given: str) -> Role | None:
-        """Return what a token lets one do."""
-        found: Role | None = None
-        for role, token in ((Role.READER, self.reader_token), (Role.OPERATOR, self.token)):
-            if token is not None and secrets.compare_digest(given.encode(), token.encode()):
-                found = role
-        return found
-
-    def cookie_of(self, role: Role) -> str:
-        """Return what a browser keeps; it can only be made with the token."""
-        token = self.token if role is Role.OPERATOR else self.reader_token
-        digest = hmac.new((token or "").encode(), f"dashboard {role}".encode(), hashlib.sha256).hexdigest()
-        return f"{role}.{digest}"
-
-    def role_of_cookie(self, given: str) -> Role | None:
-        """Return what a cookie lets one do."""
-        for role, token in ((Role.OPERATOR, self.token), (Role.READER, self.reader_token)):
-            if token is not None and secrets.compare_digest(given.encode(), self.cookie_of(role).encode()):
-                return role
-        return None
-
-    def role_of(self, request: Request) -> Role | None:
-        """Return what whoever sent a request may do, None when they may not come in."""
-        if self.is_open:
-            return Role.OPERATOR
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme == "Bearer":
-            return self.role_of_token(given)
-        if request.method in READING or request.url.path.startswith(f"{PREFIX}/"):
-            return self.role_of_cookie(request.cookies.get(COOKIE, ""))
-        return None
-
-
-def require(access: Access) -> Callable[[Request], Awaitable[None]]:
-    """Return a dependency that lets only those in who may; ``request.state.role`` says what they may do."""
+def authorization(tokens: AccessTokens, clock: Clock) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency of every route: it notes who asks, and refuses who may not."""
 
     async def check(request: Request) -> None:
-        role = request.state.role = access.role_of(request)
         path = request.url.path
+        if request.method not in READING:
+            _refuse_other_sites(request)
         if path in OPEN_PATHS or path.startswith(ASSETS):
+            request.state.person = None
             return
-        if role is None and path.startswith(PREFIX) and "text/html" in request.headers.get("Accept", ""):
-            asked = f"{path}?{request.url.query}" if request.url.query else path
-            raise HTTPException(303, "say who you are", {"Location": f"{LOGIN}?next={quote(asked, safe='')}"})
-        if role is None:
-            raise HTTPException(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
-        if role is Role.READER and request.method not in READING:
-            raise HTTPException(403, "this token is for reading only")
+        person = _person(request, tokens, clock)
+        request.state.person = person
+        _refuse_below(person, Role.READ if request.method in READING else Role.OPERATE)
 
     return check
 
 
+def needs(role: Role) -> Callable[[Request], Awaitable[None]]:
+    """Return a dependency of routes that need more than their method says."""
+
+    async def check(request: Request) -> None:
+        _refuse_below(person_of(request), role)
+
+    return check
+
+
+ADMINISTRATING = Depends(needs(Role.ADMIN))
+"""For routes that change something for everyone."""
+
+
+def person_of(request: Request) -> Person:
+    """Return who asks."""
+    return request.state.person
+
+
 def may_act(request: Request) -> bool:
-    """Say whether whoever sent a request may send commands."""
-    return request.state.role is Role.OPERATOR
+    """Say whether whoever asks may send commands."""
+    return person_of(request).role >= Role.OPERATE
+
+
+async def _sender_of(request: Request, key: IdempotencyKey = None) -> Sender:
+    return Sender(key or random_id("cmd"), person_of(request).source(SOURCE))
+
+
+CommandSender = Annotated[Sender, Depends(_sender_of)]
+"""Who a command is from, and its id: the header Idempotency-Key, else a new one."""
+
+
+def _person(request: Request, tokens: AccessTokens, clock: Clock) -> Person:
+    if not tokens.are_asked_for:
+        _refuse_strange_names(request)
+        return ANYONE
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    person = tokens.bearer(given) if scheme.lower() == "bearer" and given else None
+    if person is None and (request.method in READING or request.url.path.startswith(PREFIX)):
+        session = request.cookies.get(COOKIE)
+        person = tokens.person_of_session(session, clock.now()) if session else None
+    if person is None:
+        raise _nobody(request)
+    return person
+
+
+def _nobody(request: Request) -> HTTPException:
+    path, query = request.url.path, request.url.query
+    if path.startswith(PREFIX) and "text/html" in request.headers.get("Accept", ""):
+        asked = quote(f"{path}?{query}" if query else path, safe="")
+        return HTTPException(303, "say who you are", {"Location": f"{LOGIN}?next={asked}"})
+    return HTTPException(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+
+
+def _refuse_below(person: Person, role: Role) -> None:
+    if person.role < role:
+        raise HTTPException(
+            403, f"{person.name} may {person.role.word} only; this needs the role {role.word}"
+        )
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """A page of another site can have a browser send simple requests to any address that it reaches."""
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    origin = request.headers.get("Origin")
+    host = request.headers.get("Host", "")
+    if site not in ("none", "same-origin") or (origin is not None and urlsplit(origin).netloc != host):
+        raise HTTPException(403, "a page of another site cannot do this")
+
+
+def _refuse_strange_names(request: Request) -> None:
+    name = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+    try:
+        is_here = name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        is_here = False
+    if not is_here:
+        raise HTTPException(
+            403, f"without a token only this machine's own names are answered, not {name!r}; set a token"
+        )

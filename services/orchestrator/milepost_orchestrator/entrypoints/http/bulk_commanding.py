@@ -19,15 +19,15 @@ from milepost_contracts.commands import (
 )
 from milepost_contracts.model import ContractModel
 from milepost_contracts.verdicts import Rejected
-from milepost_runtime.clock import random_id
 from pydantic import Field
 
 from milepost_orchestrator.application.answers import Answer, Sender, rejected
 from milepost_orchestrator.application.bulk import Bulk, Count, Target
+from milepost_orchestrator.entrypoints.http.authorization import CommandSender
 from milepost_orchestrator.entrypoints.http.checkpoints_reading import CheckpointsQuery
-from milepost_orchestrator.entrypoints.http.commanding import SOURCE, command_of
+from milepost_orchestrator.entrypoints.http.commanding import command_of
 from milepost_orchestrator.entrypoints.http.operations_reading import OperationsQuery
-from milepost_orchestrator.entrypoints.http.parameters import IdempotencyKey, ListQuery
+from milepost_orchestrator.entrypoints.http.parameters import ListQuery
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.problems import problem, problem_of
 
@@ -72,8 +72,8 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
     @router.post("/cancel", summary="Cancel every operation that fits the filter.")
     async def cancel(  # pyright: ignore[reportUnusedFunction] - a route
         query: Annotated[OperationsQuery, Query()],
+        sender: CommandSender,
         body: Annotated[CancelMany | None, Body()] = None,
-        key: IdempotencyKey = None,
     ) -> Response:
         given = body or CancelMany()
         fields = {name: getattr(given, name) for name in ("reason", "deadline_seconds", "force")}
@@ -81,32 +81,32 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
         if (fault := _paging(query)) is not None:
             return fault
         targets = await bulk.cancels(query.filter(ports.clock.now()), command)
-        return await _answer(bulk, targets, given, key)
+        return await _answer(bulk, targets, given, sender)
 
     @router.post("/resume", summary="Resume every operation that fits the filter.")
     async def resume(  # pyright: ignore[reportUnusedFunction] - a route
         query: Annotated[OperationsQuery, Query()],
+        sender: CommandSender,
         body: Annotated[ResumeMany | None, Body()] = None,
-        key: IdempotencyKey = None,
     ) -> Response:
         if (fault := _paging(query)) is not None:
             return fault
         command = ResumeOperation(operation_id=_EACH)
         targets = await bulk.resumes(query.filter(ports.clock.now()), command)
-        return await _answer(bulk, targets, body or ResumeMany(), key)
+        return await _answer(bulk, targets, body or ResumeMany(), sender)
 
     @router.post("/delete-checkpoints", summary="Delete every checkpoint that fits the filter.")
     async def delete_checkpoints(  # pyright: ignore[reportUnusedFunction] - a route
         query: Annotated[CheckpointsQuery, Query()],
+        sender: CommandSender,
         body: Annotated[DeleteManyCheckpoints | None, Body()] = None,
-        key: IdempotencyKey = None,
     ) -> Response:
         if (fault := _paging(query)) is not None:
             return fault
         given = body or DeleteManyCheckpoints()
         command = DeleteCheckpoint(operation_id=_EACH, checkpoint_id="cp-each", reason=given.reason)
         targets = await bulk.deletions(query.filter(ports.clock.now()), command)
-        return await _answer(bulk, targets, given, key)
+        return await _answer(bulk, targets, given, sender)
 
     return router
 
@@ -121,8 +121,7 @@ def _paging(query: ListQuery) -> Response | None:
     )
 
 
-async def _answer(bulk: Bulk, targets: list[Target], given: ToMany, key: str | None) -> Response:
-    sender = Sender(key or random_id("bulk"), SOURCE)
+async def _answer(bulk: Bulk, targets: list[Target], given: ToMany, sender: Sender) -> Response:
     count = Count(given.expected_count, any=given.any_count or given.dry_run)
     refusal = bulk.refusal(targets, count)
     if refusal is not None:

@@ -8,8 +8,9 @@ from milepost_contracts.ids import CheckpointId, OperationId
 from milepost_contracts.model import ContractModel
 from pydantic import Field
 
+from milepost_orchestrator.application.answers import Sender
+from milepost_orchestrator.entrypoints.http.authorization import CommandSender
 from milepost_orchestrator.entrypoints.http.commanding import command_of, send, summary_of
-from milepost_orchestrator.entrypoints.http.parameters import IdempotencyKey
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.problems import problem
 
@@ -30,7 +31,7 @@ def checkpoints_commanding(ports: HttpPorts) -> APIRouter:
     router = APIRouter(prefix="/checkpoints")
 
     async def answer(
-        command_type: CheckpointCommand, checkpoint_id: str, given: AboutCheckpoint, key: str | None
+        command_type: CheckpointCommand, checkpoint_id: str, given: AboutCheckpoint, sender: Sender
     ) -> Response:
         operation_id = given.operation_id
         if operation_id is None:
@@ -46,30 +47,30 @@ def checkpoints_commanding(ports: HttpPorts) -> APIRouter:
             operation_id = document["operation_id"]
         fields = {**given.model_dump(), "operation_id": operation_id}
         command = command_of(command_type, fields, checkpoint_id=checkpoint_id)
-        return await send(ports.handler, command, key, created=False)
+        return await send(ports.handler, command, sender, created=False)
 
     @router.post("/{checkpoint_id}/pin", summary=summary_of(PinCheckpoint))
     async def pin(  # pyright: ignore[reportUnusedFunction] - a route
         checkpoint_id: CheckpointId,
+        sender: CommandSender,
         body: Annotated[AboutCheckpoint | None, Body()] = None,
-        key: IdempotencyKey = None,
     ) -> Response:
-        return await answer(PinCheckpoint, checkpoint_id, body or AboutCheckpoint(), key)
+        return await answer(PinCheckpoint, checkpoint_id, body or AboutCheckpoint(), sender)
 
     @router.post("/{checkpoint_id}/unpin", summary=summary_of(UnpinCheckpoint))
     async def unpin(  # pyright: ignore[reportUnusedFunction] - a route
         checkpoint_id: CheckpointId,
+        sender: CommandSender,
         body: Annotated[AboutCheckpoint | None, Body()] = None,
-        key: IdempotencyKey = None,
     ) -> Response:
-        return await answer(UnpinCheckpoint, checkpoint_id, body or AboutCheckpoint(), key)
+        return await answer(UnpinCheckpoint, checkpoint_id, body or AboutCheckpoint(), sender)
 
     @router.delete("/{checkpoint_id}", summary=summary_of(DeleteCheckpoint))
     async def delete(  # pyright: ignore[reportUnusedFunction] - a route
         checkpoint_id: CheckpointId,
         given: Annotated[AboutCheckpoint, Query()],
-        key: IdempotencyKey = None,
+        sender: CommandSender,
     ) -> Response:
-        return await answer(DeleteCheckpoint, checkpoint_id, given, key)
+        return await answer(DeleteCheckpoint, checkpoint_id, given, sender)
 
     return router

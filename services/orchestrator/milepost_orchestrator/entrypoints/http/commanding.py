@@ -18,15 +18,13 @@ from milepost_contracts.commands import (
 from milepost_contracts.ids import OperationId
 from milepost_contracts.model import ContractModel
 from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
-from milepost_runtime.clock import random_id
 from pydantic import ValidationError, create_model
 
 from milepost_orchestrator.application.answers import AnyAnswer, Sender
 from milepost_orchestrator.application.commands import CommandHandler
-from milepost_orchestrator.entrypoints.http.parameters import IdempotencyKey
+from milepost_orchestrator.entrypoints.http.authorization import CommandSender
 from milepost_orchestrator.entrypoints.http.problems import problem_of
 
-SOURCE = "/http"
 CREATING = (StartOperation, ResumeOperation, ForkOperation, RetryOperation)
 """Commands that make an operation: accepted they are answered with 201."""
 CommandT = TypeVar("CommandT", bound=ContractModel)
@@ -39,11 +37,11 @@ def add_command(router: APIRouter, handler: CommandHandler, command_type: type[C
     default: Any = Body(default=None) if may_be_absent else Body()
 
     async def about_operation(
-        operation_id: OperationId, key: IdempotencyKey = None, body: Any = default
+        operation_id: OperationId, sender: CommandSender, body: Any = default
     ) -> Response:
         given: ContractModel = body or body_type()
         command = command_of(command_type, given.model_dump(), operation_id=operation_id)
-        return await send(handler, command, key, created=command_type in CREATING)
+        return await send(handler, command, sender, created=command_type in CREATING)
 
     about_operation.__annotations__["body"] = body_type | None if may_be_absent else body_type
     router.post(
@@ -78,13 +76,13 @@ def command_of(command: type[CommandT], fields: Mapping[str, Any], **path: str) 
 
 
 async def send(
-    handler: CommandHandler, command: Command, key: str | None, *, created: bool, location: str | None = None
+    handler: CommandHandler, command: Command, sender: Sender, *, created: bool, location: str | None = None
 ) -> Response:
     """Answer a command; ``created`` says whether accepting it makes something new.
 
     ``location`` is where to look at what it was about, if that is no operation.
     """
-    verdict = await handler.handle(command, Sender(key or random_id("cmd"), SOURCE))
+    verdict = await handler.handle(command, sender)
     return response_of(verdict, created=created, location=location)
 
 

@@ -46,8 +46,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = str(error.detail) if isinstance(error, HTTPException) else "unknown"
     code, fix = {
-        401: ("unauthorized", "send the header Authorization: Bearer <MILEPOST_HTTP_TOKEN>"),
-        403: ("forbidden", "use a token that may do this"),
+        401: ("unauthorized", "send the header Authorization: Bearer <your token>"),
+        403: ("forbidden", "ask an administrator for a token that may: `milepost tokens create --role`"),
         404: ("not-found", "see /docs for what there is"),
         405: ("method-not-allowed", "see /docs for what there is"),
     }.get(status, (f"http-{status}", "see /docs for what is expected"))
