@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 pytestmark = pytest.mark.unit
 
+TWO = [{"name": "a"}, {"name": "b"}]
+
 
 def spec_of(**fields: Any) -> SweepSpec:
     content = {"data": {"name": "walk"}, "grid": {"fast": [2, 3, 8], "slow": [5, 8]}, **fields}
@@ -102,6 +104,7 @@ def test_impossible_grids_are_refused(fields: dict[str, Any], field: str, words:
         ({"constraints": ["__import__('os')"]}, "spec.constraints", "cannot be read"),
         ({"constraints": ["fast < slow < 3"]}, "spec.constraints", "cannot be read"),
         ({"rank_by": "luck"}, "spec.rank_by", "no figure to rank by"),
+        ({"data": TWO, "walk_forward": {"test_bars": 9}}, "spec.walk_forward", "one dataset"),
         ({"walk_forward": {}}, "spec.walk_forward.test_bars", "must be given"),
         ({"walk_forward": {"test_bars": 9, "step_bars": 5}}, "spec.walk_forward.step_bars", "traded twice"),
         ({"walk_forward": {"test_bars": 9, "train_bars": 5, "train_share": 0.5}}, "spec.walk_forward", "not both"),

@@ -14,7 +14,6 @@ from pydantic import (
     model_validator,
 )
 
-from milepost_contracts.datasets import DatasetReference
 from milepost_contracts.model import ContractModel
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.sweep_constraints import parse_constraint
@@ -140,14 +139,14 @@ class SweepSpec(BacktestSpec):
     """Which end of the figure is the better one; ``auto`` knows it for each figure."""
     walk_forward: WalkForwardSpec | None = None
 
-    @field_validator("data")
+    @field_validator("walk_forward")
     @classmethod
-    def _is_one_symbol(
-        cls, data: DatasetReference | tuple[DatasetReference, ...]
-    ) -> DatasetReference | tuple[DatasetReference, ...]:
-        if isinstance(data, tuple):
-            raise ValueError("a sweep takes one dataset: give an object rather than a list")  # noqa: TRY004 - pydantic's
-        return data
+    def _walks_with_one_symbol(
+        cls, walk: WalkForwardSpec | None, info: ValidationInfo
+    ) -> WalkForwardSpec | None:
+        if walk is not None and isinstance(info.data.get("data"), tuple):
+            raise ValueError("a walk takes one dataset: give data as an object, or sweep without walking")
+        return walk
 
     @field_validator("warm_up_bars")
     @classmethod

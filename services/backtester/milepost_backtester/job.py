@@ -152,7 +152,7 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
         if isinstance(part, FingerprintedStrategy):
             fingerprint |= {**part.fingerprint, **environment_entries(part.environment)}
     run = Run(
-        title=f"{spec.strategy.name} on {_listed(symbols)}",
+        title=f"{spec.strategy.name} on {listed(symbols)}",
         symbols=symbols,
         bars=bars,
         spec=spec.model_dump(mode="json"),
@@ -194,7 +194,7 @@ def fingerprint_of(
     }
 
 
-def _listed(symbols: tuple[str, ...]) -> str:
+def listed(symbols: tuple[str, ...]) -> str:
     """Return names for a title: all of a few, otherwise how many more there are."""
     if len(symbols) <= TITLE_SYMBOLS_MAX:
         return ", ".join(symbols)

@@ -30,19 +30,21 @@ def serve_sweep(run: Callable[[Any], Callable[[], Swept]], prepare: Callable[[in
 
     ``seconds``: the best of up to three runs; ``first_seconds``: the first one of the process;
     ``processor_seconds``: of all threads, likewise the best: what a loaded machine disturbs least. ``run``
-    computes every figure of ``Swept`` and returns what gathers them, which is not measured. ``ready_bytes``: the
-    highest memory before the first run, with everything imported and the bars made.
+    computes every figure of ``Swept`` and returns what gathers them, which is not measured. ``peak_bytes``:
+    the highest memory up to the end of the first run; ``ready_bytes``: up to its beginning, with everything
+    imported and the bars made.
     """
     data = prepare(int(sys.argv[1]))
     ready_bytes = _peak_bytes()
     seconds: list[float] = []
     processor: list[float] = []
+    peak_bytes = 0
     while len(seconds) < RUNS_MAX and sum(seconds) < RUN_SECONDS_MAX:
         started, begun = time.perf_counter(), time.process_time()
         tell = run(data)
         processor.append(time.process_time() - begun)
         seconds.append(time.perf_counter() - started)
-    peak_bytes = _peak_bytes()
+        peak_bytes = peak_bytes or _peak_bytes()
     swept = tell()
     print(
         json.dumps(

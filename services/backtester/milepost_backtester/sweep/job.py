@@ -19,9 +19,12 @@ from pydantic import BaseModel, ValidationError
 
 from milepost_backtester.bar_cache import BarCache
 from milepost_backtester.engine.bars import Bars
+from milepost_backtester.engine.portfolio_bars import PortfolioBars
+from milepost_backtester.engine.portfolio_strategy import EachSymbol, PortfolioStrategy
+from milepost_backtester.engine.portfolio_tiers import fastest_portfolio_tier
 from milepost_backtester.engine.strategy import Strategy, Tier, fastest_tier
 from milepost_backtester.job import fingerprint_of, terms_of
-from milepost_backtester.strategies.inputs import FingerprintedStrategy, StrategyInputs, strategy_of
+from milepost_backtester.strategies.inputs import FingerprintedStrategy
 from milepost_backtester.strategies.registry import (
     StrategyClass,
     StrategyProblemsError,
@@ -34,7 +37,7 @@ from milepost_backtester.sweep.plan import UNITS_MAX, Plan, folds_of, whole
 from milepost_backtester.sweep.results import Sweep, write_results
 from milepost_backtester.sweep.segments import SweepSegments
 from milepost_backtester.sweep.trials import StoppedWithinError, Trials
-from milepost_backtester.symbols import load_symbols, names_of
+from milepost_backtester.symbols import load_symbols, names_of, strategy_for
 
 
 class SweepJob:
@@ -98,14 +101,13 @@ def create_sweep_job(context: JobContext, *, threads: int, clock: Clock | None =
     strategy_class = find_strategy(spec.strategy.name)
     combinations = _combinations_of(spec, strategy_class)
     bars = load_symbols(spec, context.inputs, strategy_class, BarCache.of(context))
-    if not isinstance(bars, Bars):
-        problem = "it sees all symbols at once; a sweep takes a strategy of one symbol"
-        raise ValueError(f"spec.strategy.name: {problem}")  # noqa: TRY004 - it goes to the user, as any wrong spec
+    if spec.walk_forward is not None and not isinstance(bars, Bars):
+        raise ValueError("spec.walk_forward: a walk takes a strategy of one symbol: it must have on_bar")
     checked = [check_parameters(strategy_class, dict(given)) for given in combinations.parameters]
     plan = _plan_of(spec, [parameters.model_dump(mode="json") for parameters in checked], bars)
-    make = _Maker(strategy_class, names_of(spec)[0], context.inputs)
+    make = _Maker(strategy_class, names_of(spec), context.inputs)
     first = make(plan.combinations[0], bars)
-    tier = fastest_tier(first) if spec.tier == "auto" else spec.tier
+    tier = _fastest(first) if spec.tier == "auto" else spec.tier
     trials = Trials(
         bars,
         make,
@@ -115,10 +117,11 @@ def create_sweep_job(context: JobContext, *, threads: int, clock: Clock | None =
         clock=clock or SystemClock(),
     )
     fingerprint = _fingerprint_of(spec, strategy_class, checked[0], plan, tier)
-    if isinstance(first, FingerprintedStrategy):
-        # Such as a model, which has threads of its own.
-        threads = 1
-        fingerprint |= {**first.fingerprint, **environment_entries(first.environment)}
+    for part in first.strategies.values() if isinstance(first, EachSymbol) else (first,):
+        if isinstance(part, FingerprintedStrategy):
+            # Such as a model, which has threads of its own.
+            threads = 1
+            fingerprint |= {**part.fingerprint, **environment_entries(part.environment)}
     engine = SweepEngine(
         plan,
         trials,
@@ -135,12 +138,18 @@ class _Maker:
     """Makes the strategy of a combination."""
 
     strategy_class: StrategyClass
-    symbol: str
+    symbols: tuple[str, ...]
     files: Mapping[str, Path]
 
-    def __call__(self, parameters: Mapping[str, Any], window: Bars) -> Strategy:
+    def __call__(
+        self, parameters: Mapping[str, Any], window: Bars | PortfolioBars
+    ) -> Strategy | PortfolioStrategy:
         checked = self.strategy_class.Parameters.model_validate(parameters)
-        return strategy_of(self.strategy_class, checked, StrategyInputs(window, self.symbol, self.files))
+        return strategy_for(window, self.symbols, self.strategy_class, checked, self.files)
+
+
+def _fastest(strategy: Strategy | PortfolioStrategy) -> Tier:
+    return fastest_tier(strategy) if isinstance(strategy, Strategy) else fastest_portfolio_tier(strategy)
 
 
 def _combinations_of(spec: SweepSpec, strategy_class: StrategyClass) -> Combinations:
@@ -164,7 +173,7 @@ def _combinations_of(spec: SweepSpec, strategy_class: StrategyClass) -> Combinat
         ) from error
 
 
-def _plan_of(spec: SweepSpec, combinations: list[JsonObject], bars: Bars) -> Plan:
+def _plan_of(spec: SweepSpec, combinations: list[JsonObject], bars: Bars | PortfolioBars) -> Plan:
     walk = spec.walk_forward
     folds = whole(len(bars)) if walk is None else folds_of(walk, len(bars))
     plan = Plan(combinations, folds, walk is not None)

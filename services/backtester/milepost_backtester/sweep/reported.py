@@ -7,6 +7,8 @@ import numpy as np
 from milepost_contracts.specs.sweep import SweepSpec
 
 from milepost_backtester.engine.bars import Bars, Floats
+from milepost_backtester.engine.portfolio_bars import PortfolioBars
+from milepost_backtester.job import listed
 from milepost_backtester.report.content import FillMarks, Instrument, ReportContent, TradeMarks
 from milepost_backtester.statistics import Statistics
 from milepost_backtester.sweep.engine import SweepEngine
@@ -19,14 +21,14 @@ def report_of(
     engine: SweepEngine,
     spec: SweepSpec,
     left_out: Mapping[str, int],
-    bars: Bars,
+    bars: Bars | PortfolioBars,
     forward: Statistics | None,
 ) -> SweepContent:
     """Return what the report of a finished sweep tells; ``forward``: figures of all test windows of a walk."""
-    plan, symbol = engine.plan, names_of(spec)[0]
+    plan, symbols = engine.plan, names_of(spec)
     last = len(plan.folds) - 1
     kind = "sweep" if forward is None else "walk-forward"
-    title = f"{spec.strategy.name} on {symbol}, {kind}"
+    title = f"{spec.strategy.name} on {listed(symbols)}, {kind}"
     content = spec.model_dump(mode="json")
     return SweepContent(
         title=title,
@@ -42,7 +44,7 @@ def report_of(
         if forward is None
         else WalkContent(
             _folds(engine, bars),
-            _account(engine, bars, title, symbol, forward),
+            _account(engine, bars, title, symbols[0], forward),
             averages(engine),
         ),
     )
@@ -66,7 +68,7 @@ def _figures(engine: SweepEngine, fold: int) -> FigureTable:
     return table
 
 
-def _folds(engine: SweepEngine, bars: Bars) -> tuple[FoldContent, ...]:
+def _folds(engine: SweepEngine, bars: Bars | PortfolioBars) -> tuple[FoldContent, ...]:
     plan, forward = engine.plan, engine.forward
 
     def ends(start: int, stop: int) -> tuple[int, int]:
@@ -86,7 +88,7 @@ def _folds(engine: SweepEngine, bars: Bars) -> tuple[FoldContent, ...]:
 
 
 def _account(
-    engine: SweepEngine, bars: Bars, title: str, symbol: str, statistics: Statistics
+    engine: SweepEngine, bars: Bars | PortfolioBars, title: str, symbol: str, statistics: Statistics
 ) -> ReportContent:
     """Return the joined account as the run it is; what was traded is marked by its bars there."""
     traded, logs = engine.forward.bars, engine.forward.logs

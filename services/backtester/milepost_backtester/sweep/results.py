@@ -16,6 +16,7 @@ from milepost_runtime.worker.kind import JobResult
 from milepost_backtester.engine.backtesting_engine import EquityCurve
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.book import Outcome
+from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.parquet import MEDIA_TYPE, write_table
 from milepost_backtester.statistics import Statistics, compute_statistics
 from milepost_backtester.sweep.engine import SweepEngine
@@ -66,7 +67,7 @@ class Sweep:
     plan: Plan
     left_out: Mapping[str, int]
     """How many combinations were impossible, by the reason."""
-    bars: Bars
+    bars: Bars | PortfolioBars
 
 
 def write_results(engine: SweepEngine, sweep: Sweep, directory: Path) -> JobResult:

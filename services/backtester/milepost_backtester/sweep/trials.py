@@ -14,6 +14,8 @@ from milepost_runtime.clock import Clock
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine, EquityCurve
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.broker import Broker
+from milepost_backtester.engine.portfolio_bars import PortfolioBars
+from milepost_backtester.engine.portfolio_strategy import PortfolioStrategy
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.engine.strategy import Strategy, Tier
 from milepost_backtester.engine.terms import Terms
@@ -25,6 +27,7 @@ from milepost_backtester.sweep.plan import Fold
 
 Parameters = Mapping[str, Any]
 StopAsked = Callable[[], bool]
+MakeStrategy = Callable[[Parameters, Any], Strategy | PortfolioStrategy]
 
 
 class StoppedWithinError(Exception):
@@ -45,15 +48,18 @@ class Trials:
 
     def __init__(
         self,
-        bars: Bars,
-        make_strategy: Callable[[Parameters, Bars], Strategy],
+        bars: Bars | PortfolioBars,
+        make_strategy: MakeStrategy,
         *,
         initial_cash: float,
         terms: Terms,
         tier: Tier,
         clock: Clock,
     ) -> None:
-        """``make_strategy``: from parameters and the bars that the strategy will see."""
+        """``make_strategy``: from parameters and the bars that the strategy will see.
+
+        Bars of several symbols are run as a whole; only those of one can be cut into windows and traded forward.
+        """
         keep_freed_memory()
         self._bars = bars
         self._make_strategy = make_strategy
@@ -65,13 +71,13 @@ class Trials:
         """What the last run had come to; the next one begins with it."""
 
     @property
-    def bars(self) -> Bars:
+    def bars(self) -> Bars | PortfolioBars:
         """All bars."""
         return self._bars
 
     def market(self, start: int, stop: int) -> Market:
         """Return what a window says without any run."""
-        window = window_of(self._bars, start, stop)
+        window = self._window(start, stop)
         return market_of(window.timestamp, window.close)
 
     def run(
@@ -82,7 +88,7 @@ class Trials:
         Raises:
             StoppedWithinError: ``stop_asked`` said so before the end.
         """
-        window = window_of(self._bars, start, stop)
+        window = self._window(start, stop)
         engine = self._engine(window, parameters, self._initial_cash)
         self._advance(engine, len(window), stop_asked)
         return self._figures(engine, engine.logs, window, self._initial_cash, market)
@@ -97,6 +103,8 @@ class Trials:
         Raises:
             StoppedWithinError: as for ``run``.
         """
+        if not isinstance(self._bars, Bars):
+            raise TypeError("several symbols are not traded forward")
         window = window_of(self._bars, fold.train_start, fold.test_stop)
         first = fold.test_start - fold.train_start
         engine = self._warmed_up(window, parameters, first, cash, stop_asked)
@@ -122,8 +130,20 @@ class Trials:
         engine.load_state_dict({**engine.state_dict(), **kept}, before.logs)
         return engine
 
+    def _window(self, start: int, stop: int) -> Bars | PortfolioBars:
+        if isinstance(self._bars, Bars):
+            return window_of(self._bars, start, stop)
+        if (start, stop) != (0, len(self._bars)):
+            raise ValueError("several symbols are run as a whole")
+        return self._bars
+
     def _figures(
-        self, engine: BacktestingEngine, logs: Logs, window: Bars, cash: float, market: Market
+        self,
+        engine: BacktestingEngine,
+        logs: Logs,
+        window: Bars | PortfolioBars,
+        cash: float,
+        market: Market,
     ) -> Statistics:
         return compute_statistics(
             EquityCurve(window.timestamp, logs.equity, logs.cash, logs.position),
@@ -135,7 +155,7 @@ class Trials:
             outcome=engine.outcome,
         )
 
-    def _engine(self, window: Bars, parameters: Parameters, cash: float) -> BacktestingEngine:
+    def _engine(self, window: Bars | PortfolioBars, parameters: Parameters, cash: float) -> BacktestingEngine:
         return BacktestingEngine(
             window,
             self._make_strategy(parameters, window),
