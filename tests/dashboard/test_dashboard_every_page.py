@@ -39,7 +39,9 @@ async def one_of_each(running: Running) -> list[str]:
         "/ui/operations?q=nothing",
         path,
         f"{path}/events?form=full",
+        f"{path}/lineage",
         f"{path}/fork",
+        "/ui/fleet",
         "/ui/login",
     ]
 

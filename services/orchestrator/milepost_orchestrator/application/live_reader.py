@@ -66,6 +66,10 @@ class LiveView(Protocol):
         """Return the data of a frame ``reread``: what came before ``sequence`` is not known any more."""
         ...
 
+    def fleet(self, workers: bytes) -> bytes:
+        """Return the data of a frame ``fleet``, made of the workers as JSON."""
+        ...
+
 
 class JsonView:
     """Documents, as in the answers of the API."""
@@ -86,6 +90,10 @@ class JsonView:
     async def again(self, sequence: int) -> bytes:
         """See ``LiveView``; the page reads again by itself."""
         return self.begun(sequence)
+
+    def fleet(self, workers: bytes) -> bytes:
+        """See ``LiveView``."""
+        return workers
 
 
 class LiveReader:
@@ -161,7 +169,7 @@ class LiveReader:
         if found is None or found is self._fleet_sent:
             return None
         self._fleet_sent = found
-        return Frame("fleet", found)
+        return Frame("fleet", self._view.fleet(found))
 
 
 def changes_data(batches: Sequence[LiveBatch], interest: Interest) -> bytes | None:

@@ -7,7 +7,9 @@ from milepost_orchestrator.entrypoints.access import AccessTokens
 from milepost_orchestrator.entrypoints.dashboard.actions import actions
 from milepost_orchestrator.entrypoints.dashboard.assets import asset_routes, load_assets
 from milepost_orchestrator.entrypoints.dashboard.events_page import events_page
+from milepost_orchestrator.entrypoints.dashboard.fleet_page import fleet_page
 from milepost_orchestrator.entrypoints.dashboard.fork_page import fork_page
+from milepost_orchestrator.entrypoints.dashboard.lineage_page import lineage_page
 from milepost_orchestrator.entrypoints.dashboard.login_page import login_page
 from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX
 from milepost_orchestrator.entrypoints.dashboard.operation_page import operation_page
@@ -15,7 +17,7 @@ from milepost_orchestrator.entrypoints.dashboard.operations_page import operatio
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 
-PAGES = (operations_page, operation_page, events_page, fork_page, actions)
+PAGES = (operations_page, operation_page, events_page, lineage_page, fork_page, fleet_page, actions)
 """Each makes its routes from the ports and the renderer."""
 
 

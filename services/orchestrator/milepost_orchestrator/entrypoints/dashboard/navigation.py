@@ -19,8 +19,15 @@ class Place:
     path: str
 
 
-PLACES = (Place("operations", "Operations", f"{PREFIX}/operations"),)
-OPERATION_VIEWS = (Place("overview", "Overview", ""), Place("events", "Events", "/events"))
+PLACES = (
+    Place("operations", "Operations", f"{PREFIX}/operations"),
+    Place("fleet", "Fleet", f"{PREFIX}/fleet"),
+)
+OPERATION_VIEWS = (
+    Place("overview", "Overview", ""),
+    Place("events", "Events", "/events"),
+    Place("lineage", "Lineage", "/lineage"),
+)
 """Paths are those after the operation's own."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from milepost_orchestrator.application.documents import row_in_short
 from milepost_orchestrator.application.live import LiveBatch
 from milepost_orchestrator.application.rows import OperationRow
+from milepost_orchestrator.entrypoints.dashboard.parts_view import PartsView
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
 from milepost_orchestrator.entrypoints.dashboard.shared_parts import Part, SharedParts
 
@@ -23,10 +24,8 @@ class OperationProgress:
         return self._renderer.element("operation_progress", row_in_short(row), live=True).encode()
 
 
-class OperationView:
+class OperationView(PartsView):
     """Implements ``LiveView``: parts of one operation's page."""
-
-    event = "parts"
 
     def __init__(
         self,
@@ -45,10 +44,6 @@ class OperationView:
         self._make = make
         self._is_always_whole = is_always_whole
         """Whether progress, too, changes more than the progress that is shown."""
-
-    def begun(self, sequence: int) -> bytes:
-        """See ``LiveView``: the page has everything already."""
-        return b""
 
     async def changes(self, batches: Sequence[LiveBatch]) -> bytes | None:
         """See ``LiveView``."""

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from milepost_orchestrator.application.documents import row_in_short
 from milepost_orchestrator.application.live import LiveBatch, RowVersion
 from milepost_orchestrator.application.rows import OperationRow
+from milepost_orchestrator.entrypoints.dashboard.parts_view import PartsView
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
 from milepost_orchestrator.entrypoints.dashboard.shared_parts import Part, SharedParts
 
@@ -26,10 +27,8 @@ class OperationRows:
         return self._renderer.element("operation_row", row_in_short(row), live=True).encode()
 
 
-class OperationsView:
+class OperationsView(PartsView):
     """Implements ``LiveView``: parts of one page's list."""
-
-    event = "parts"
 
     def __init__(self, address: str, rows: OperationRows, shared: SharedParts, make: ListMaker) -> None:
         self._address = address
@@ -38,10 +37,6 @@ class OperationsView:
         self._make = make
         self._in_sight: frozenset[str] | None = None
         """None until the list was read once for this page."""
-
-    def begun(self, sequence: int) -> bytes:
-        """See ``LiveView``: the page has everything already."""
-        return b""
 
     async def changes(self, batches: Sequence[LiveBatch]) -> bytes | None:
         """See ``LiveView``."""
