@@ -14,9 +14,10 @@ from milepost_contracts.schedules import (
     UnpauseSchedule,
 )
 
+from milepost_orchestrator.application.answers import Sender
 from milepost_orchestrator.application.schedules import schedule_document
+from milepost_orchestrator.entrypoints.http.authorization import CommandSender
 from milepost_orchestrator.entrypoints.http.commanding import send, summary_of
-from milepost_orchestrator.entrypoints.http.parameters import IdempotencyKey
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.problems import not_found
 
@@ -35,9 +36,9 @@ def schedules(ports: HttpPorts) -> APIRouter:
     """Return the routes about schedules."""
     router = APIRouter(prefix=LOCATION)
 
-    async def change(kind: Change, schedule_id: str, given: AboutSchedule, key: str | None) -> Response:
+    async def change(kind: Change, schedule_id: str, given: AboutSchedule, sender: Sender) -> Response:
         command = kind(schedule_id=schedule_id, reason=given.reason, dry_run=given.dry_run)
-        return await send(ports.handler, command, key, created=False, location=f"{LOCATION}/{schedule_id}")
+        return await send(ports.handler, command, sender, created=False, location=f"{LOCATION}/{schedule_id}")
 
     @router.get("", summary="Every schedule with its next time and what the last one led to.")
     async def list_schedules() -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction] - a route
@@ -52,31 +53,31 @@ def schedules(ports: HttpPorts) -> APIRouter:
         return JSONResponse(schedule_document(found, ports.clock.now()))
 
     @router.post("", status_code=201, summary=summary_of(CreateSchedule))
-    async def create(command: CreateSchedule, key: IdempotencyKey = None) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
-        return await send(ports.handler, command, key, created=True, location=LOCATION)
+    async def create(command: CreateSchedule, sender: CommandSender) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
+        return await send(ports.handler, command, sender, created=True, location=LOCATION)
 
     @router.post("/{schedule_id}/pause", summary=summary_of(PauseSchedule))
     async def pause(  # pyright: ignore[reportUnusedFunction] - a route
         schedule_id: ScheduleId,
+        sender: CommandSender,
         body: Annotated[AboutSchedule | None, Body()] = None,
-        key: IdempotencyKey = None,
     ) -> Response:
-        return await change(PauseSchedule, schedule_id, body or AboutSchedule(), key)
+        return await change(PauseSchedule, schedule_id, body or AboutSchedule(), sender)
 
     @router.post("/{schedule_id}/unpause", summary=summary_of(UnpauseSchedule))
     async def unpause(  # pyright: ignore[reportUnusedFunction] - a route
         schedule_id: ScheduleId,
+        sender: CommandSender,
         body: Annotated[AboutSchedule | None, Body()] = None,
-        key: IdempotencyKey = None,
     ) -> Response:
-        return await change(UnpauseSchedule, schedule_id, body or AboutSchedule(), key)
+        return await change(UnpauseSchedule, schedule_id, body or AboutSchedule(), sender)
 
     @router.delete("/{schedule_id}", summary=summary_of(DeleteSchedule))
     async def delete(  # pyright: ignore[reportUnusedFunction] - a route
         schedule_id: ScheduleId,
+        sender: CommandSender,
         given: Annotated[AboutSchedule, Query()],
-        key: IdempotencyKey = None,
     ) -> Response:
-        return await change(DeleteSchedule, schedule_id, given, key)
+        return await change(DeleteSchedule, schedule_id, given, sender)
 
     return router
