@@ -15,7 +15,7 @@ from milepost_backtester.engine.terms import Terms
 from milepost_backtester.parquet import pa
 from milepost_backtester.segment_files import log_rows, read_segment, write_segment
 from milepost_backtester.segments import SEGMENTS_MAX, SegmentedLogs, segment_name
-from milepost_backtester.tables import FILLS, TRADES, account_columns, account_of, account_schema
+from milepost_backtester.tables import FILL_ROWS, TRADE_ROWS, account_columns, account_of, account_schema
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.checksums import measure_both
@@ -143,7 +143,7 @@ def write_account(directory: Path, start: int, stop: int, bars: list[int]) -> Ar
     rows = {"bar": bars, "cash": [1.0] * len(bars), "position": [0.0] * len(bars)}
     path = directory / segment_name((start, 0, 0), (stop, 0, 0))
     parts = [log_rows("account", start, stop, rows, schema)]
-    for name, other in (("fills", FILLS), ("trades", TRADES)):
+    for name, other in (("fills", FILL_ROWS), ("trades", TRADE_ROWS)):
         parts.append(log_rows(name, 0, 0, {column: [] for column in other.names}, other))
     write_segment(parts, path)
     return reference_to(path)

@@ -1,7 +1,7 @@
 """One file with the new rows of several logs, made for a checkpoint that somebody waits for.
 
 Arrow IPC streams (https://arrow.apache.org/docs/format/Columnar.html) without compression, one after the other,
-a log each: the columns as they lie in memory, so writing costs what a copy costs. A stream's schema says which log
+a log each: columns and records as they lie in memory, so writing costs a copy. A stream's schema says which log
 it is of and which of its rows it holds. Nothing in it is executed when it is read.
 """
 
@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from milepost_runtime.checksums import FileChecksum, RunningChecksum
 
-from milepost_backtester.parquet import Schema, Table, pa
+from milepost_backtester.parquet import Array, Schema, Table, pa
 from milepost_backtester.tables import Columns
 
+BATCH_ROWS = 1 << 12
+"""Arrow hands Python a copy of what is to be written; of this size it stays in the processor's cache."""
 BUFFER_BYTES = 1 << 16
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
@@ -35,7 +38,7 @@ class LogRows:
 
 def log_rows(log: str, start: int, stop: int, columns: Columns, schema: Schema) -> LogRows:
     """Return columns of ``schema`` as rows of a log."""
-    arrays = [pa.array(columns[field.name], type=field.type, from_pandas=False) for field in schema]
+    arrays = [_array(columns[field.name], field.type) for field in schema]
     words = {"log": log, "start": str(start), "stop": str(stop)}
     return LogRows(log, start, stop, pa.Table.from_arrays(arrays, schema=schema.with_metadata(words)))
 
@@ -46,7 +49,7 @@ def write_segment(parts: Iterable[LogRows], path: Path) -> FileChecksum:
         sink = _ChecksummedFile(file)
         for part in parts:
             with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), part.table.schema) as stream:
-                stream.write_table(part.table)
+                stream.write_table(part.table, max_chunksize=BATCH_ROWS)
     return sink.checksum.result()
 
 
@@ -62,6 +65,13 @@ def read_segment(path: Path) -> tuple[LogRows, ...]:
             return tuple(_streams(file))
         except (pa.ArrowException, KeyError, ValueError) as error:
             raise SegmentFileError(f"it is no segment: {error}") from error
+
+
+def _array(values: Any, kind: Any) -> Array:
+    if not (pa.types.is_fixed_size_binary(kind) and len(values)):
+        return pa.array(values, type=kind, from_pandas=False)
+    records = pa.py_buffer(np.ascontiguousarray(values).view(np.uint8))
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, records])
 
 
 class _ChecksummedFile:

@@ -33,13 +33,13 @@ from milepost_backtester.segment_files import (
     write_segment,
 )
 from milepost_backtester.tables import (
-    FILLS,
-    TRADES,
+    FILL_ROWS,
+    ROW,
+    TRADE_ROWS,
     Columns,
     account_columns,
     account_schema,
     logs_of_changes,
-    record_columns,
 )
 
 SEGMENTS_MAX = 16
@@ -170,7 +170,9 @@ class Segments:
             self._check_rows(part)
 
     def _check_rows(self, part: LogRows) -> None:
-        whole = part.table.schema.equals(self.schemas[part.log])
+        # The layout of records is metadata of their column.
+        schema = part.table.schema.remove_metadata()
+        whole = schema.equals(self.schemas[part.log], check_metadata=True)
         if whole and part.log in self._changes:
             whole = _are_changes(part.table["bar"].to_numpy(), part)
         elif whole:
@@ -199,7 +201,7 @@ class SegmentedLogs(Segments):
         self._borrows = borrows
         self._restored_bars = 0
         symbols = len(self._closes)
-        schemas = {"account": account_schema(symbols), "fills": FILLS, "trades": TRADES}
+        schemas = {"account": account_schema(symbols), "fills": FILL_ROWS, "trades": TRADE_ROWS}
         super().__init__(schemas, frozenset({"account"}))
 
     def plan(self, logs: Logs, lengths: Mapping[str, int]) -> SegmentPlan:
@@ -224,8 +226,8 @@ class SegmentedLogs(Segments):
         account = account_columns(logs, bar, bar_stop, fills["bar"] if only_fills else None)
         return {
             "account": account,
-            "fills": record_columns(fills),
-            "trades": record_columns(logs.trades[trade:trade_stop]),
+            "fills": {ROW: fills},
+            "trades": {ROW: logs.trades[trade:trade_stop]},
         }
 
 

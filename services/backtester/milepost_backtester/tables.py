@@ -12,12 +12,20 @@ from milepost_backtester.engine.records import Logs
 from milepost_backtester.parquet import TIMESTAMP, Schema, Table, pa
 
 Columns: TypeAlias = dict[str, Any]
+ROW = "row"
+"""The one column of a segment of records."""
 
 
 def _schema_of(layout: Any) -> Schema:
     return pa.schema(
         [pa.field(name, pa.from_numpy_dtype(layout[name]), nullable=False) for name in layout.names]
     )
+
+
+def _rows_schema_of(layout: Any) -> Schema:
+    """Return one column that holds whole records as they lie in memory: nothing is gathered to save them."""
+    kind = pa.binary(layout.itemsize)
+    return pa.schema([pa.field(ROW, kind, nullable=False, metadata={"layout": str(layout.descr)})])
 
 
 def _float(name: str) -> Any:
@@ -40,7 +48,7 @@ def equity_schema(symbols: int) -> Schema:
 
 def segment_schemas(symbols: int) -> Mapping[str, Schema]:
     """Return logs by the name that their segments begin with."""
-    return {"equity": equity_schema(symbols), "fills": FILLS, "trades": TRADES}
+    return {"equity": equity_schema(symbols), "fills": FILL_ROWS, "trades": TRADE_ROWS}
 
 
 def account_schema(symbols: int) -> Schema:
@@ -50,6 +58,8 @@ def account_schema(symbols: int) -> Schema:
 
 FILLS = _schema_of(FILL)
 TRADES = _schema_of(TRADE)
+FILL_ROWS = _rows_schema_of(FILL)
+TRADE_ROWS = _rows_schema_of(TRADE)
 
 
 def equity_result(symbols: Sequence[str]) -> Schema:
@@ -86,9 +96,9 @@ def columns_of(logs: Logs, name: str, start: int, stop: int) -> Columns:
             names = equity_schema(len(positions)).names
             return {name: column.copy() for name, column in zip(names, columns, strict=True)}
         case "fills":
-            return record_columns(logs.fills[part].copy())
+            return {ROW: logs.fills[part].copy()}
         case "trades":
-            return record_columns(logs.trades[part].copy())
+            return {ROW: logs.trades[part].copy()}
         case _:
             raise ValueError(f"no log is called {name!r}")
 
@@ -162,10 +172,13 @@ def _logs(equity: Floats, cash: Floats, positions: Floats, parts: Mapping[str, S
 
 
 def _records(parts: Sequence[Table], layout: Any) -> RecordTable:
-    rows = np.empty(sum(part.num_rows for part in parts), layout)
-    for name in layout.names:
-        rows[name] = _joined(parts, name, layout[name])
-    return rows
+    chunks = [chunk for part in parts for chunk in part[ROW].chunks]
+    rows = [
+        np.frombuffer(chunk.buffers()[1], layout, len(chunk), chunk.offset * layout.itemsize)
+        for chunk in chunks
+        if len(chunk)
+    ]
+    return np.concatenate([np.empty(0, layout), *rows])
 
 
 def _joined(parts: Sequence[Table], column: str, kind: Any) -> Any:
