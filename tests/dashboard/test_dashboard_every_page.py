@@ -40,6 +40,7 @@ async def one_of_each(running: Running) -> list[str]:
         path,
         f"{path}/events?form=full",
         f"{path}/lineage",
+        f"{path}/replay",
         f"{path}/fork",
         "/ui/fleet",
         "/ui/login",

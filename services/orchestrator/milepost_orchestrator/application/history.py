@@ -9,6 +9,7 @@ from milepost_runtime.stored_events import read_entry
 
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.documents import Document
+from milepost_orchestrator.application.moments import Moment, moment_of
 from milepost_orchestrator.application.replaying import (
     EventFilter,
     event_document,
@@ -50,6 +51,14 @@ class History:
                 documents.append(event_document(entry))
                 last_sequence = entry.sequence
         return EventPage(documents, None) if found else None
+
+    async def moment(
+        self, operation_id: str, *, sequence: int | None = None, number: int | None = None
+    ) -> Moment | None:
+        """Return one event, the state after it and what it changed; None when there is no such operation."""
+        stored = self._event_log.stored(operation_id)
+        async with closing_iterator(stored) as each_stored:
+            return await moment_of(each_stored, sequence=sequence, number=number)
 
     async def state(
         self, operation_id: str, *, sequence: int | None = None, time: datetime | None = None

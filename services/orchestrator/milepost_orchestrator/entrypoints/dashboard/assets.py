@@ -24,6 +24,7 @@ SCRIPTS = (
     "live.js",
     "dialogs.js",
     "curves.js",
+    "replay.js",
 )
 STYLES = ("vendor/uplot-1.6.32.min.css", "dashboard.css")
 _DIRECTORY = files("milepost_orchestrator.entrypoints.dashboard") / "static"

@@ -15,9 +15,19 @@ from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX
 from milepost_orchestrator.entrypoints.dashboard.operation_page import operation_page
 from milepost_orchestrator.entrypoints.dashboard.operations_page import operations_page
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
+from milepost_orchestrator.entrypoints.dashboard.replay_page import replay_page
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 
-PAGES = (operations_page, operation_page, events_page, lineage_page, fork_page, fleet_page, actions)
+PAGES = (
+    operations_page,
+    operation_page,
+    events_page,
+    lineage_page,
+    replay_page,
+    fork_page,
+    fleet_page,
+    actions,
+)
 """Each makes its routes from the ports and the renderer."""
 
 

@@ -27,6 +27,7 @@ OPERATION_VIEWS = (
     Place("overview", "Overview", ""),
     Place("events", "Events", "/events"),
     Place("lineage", "Lineage", "/lineage"),
+    Place("replay", "Replay", "/replay"),
 )
 """Paths are those after the operation's own."""
 
