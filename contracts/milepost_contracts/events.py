@@ -174,6 +174,23 @@ class CheckpointContinued(_Event):
     requested_by: str = "unknown"
 
 
+class Archived(_Event):
+    """Everything before it, up to ``last_sequence``, is in a history file in the store and may be gone here."""
+
+    SIDE = Side.CONTROL
+    NAME = "archived"
+    history_key: str
+    """The document in the store: a history file, compressed with gzip."""
+    history_digest: Digest
+    """Of the document's bytes."""
+    size_bytes: int
+    events: int
+    """How many there are in the file."""
+    last_sequence: int
+    """Position of the last of them."""
+    requested_by: str = "unknown"
+
+
 # --- run events -----------------------------------------------------------------------------------
 
 
@@ -303,6 +320,7 @@ ControlEvent: TypeAlias = (
     | CheckpointUnpinned
     | CheckpointDeleted
     | CheckpointContinued
+    | Archived
 )
 RunEvent: TypeAlias = (
     Claimed | Started | Progress | StateSnapshot | Cancelled | Completed | Failed | Released | AttemptLost
@@ -321,6 +339,7 @@ CONTROL_EVENTS: tuple[type[ControlEvent], ...] = (
     CheckpointUnpinned,
     CheckpointDeleted,
     CheckpointContinued,
+    Archived,
 )
 RUN_EVENTS: tuple[type[RunEvent], ...] = (
     Claimed,

@@ -33,6 +33,7 @@ from milepost_contracts.commands import (
 from milepost_contracts.datasets import Dataset, DatasetReference
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.events import (
+    Archived,
     AttemptLost,
     Cancelled,
     CancelRequested,
@@ -252,6 +253,14 @@ _EVENTS: tuple[Event, ...] = (
         requested_by="/http",
     ),
     Resumed(child_id=_CHILD, checkpoint_id=_CHECKPOINT, child=_CHILD_REQUESTED, requested_by="/http"),
+    Archived(
+        history_key=f"archive/{_OPERATION}/000000004711.jsonl.gz",
+        history_digest=_TRADES.digest,
+        size_bytes=5120,
+        events=312,
+        last_sequence=4711,
+        requested_by="/cli",
+    ),
     Completed(attempt=1, unit=10_000, artifacts=(_TRADES,), summary={"trades": 41, "return": 0.183}),
     Failed(attempt=1, unit=5000, failure=_ERROR, checkpoint_id=_CHECKPOINT),
     Released(attempt=1, unit=5000, checkpoint_id=_CHECKPOINT, reason="the worker shuts down"),

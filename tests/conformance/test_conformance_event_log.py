@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from milepost_contracts.errors import SubjectError
@@ -11,6 +12,9 @@ from milepost_contracts.events import CancelRequested, Claimed, Completed, Event
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.event_log import EventLog, LogEntry
+from milepost_runtime.history.archive import HistoryArchive
+from milepost_runtime.history.archived_log import ArchivedEventLog
+from milepost_runtime.store.directory import DirectoryArtifactStore
 from milepost_runtime.testing.event_log import MemoryEventLog
 
 from tests.runtime_bus.bus_support import (
@@ -251,6 +255,15 @@ class TestMemoryEventLog(EventLogConformance):
     @pytest.fixture
     def log(self) -> EventLog:
         return MemoryEventLog()
+
+
+@pytest.mark.unit
+class TestArchivedEventLog(EventLogConformance):
+    """One whose operations may be archived; what that is like is in the orchestrator's tests."""
+
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> EventLog:
+        return ArchivedEventLog(MemoryEventLog(), HistoryArchive(DirectoryArtifactStore(tmp_path)))
 
 
 @pytest.mark.integration

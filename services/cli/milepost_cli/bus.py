@@ -1,8 +1,9 @@
 """The bus as the command line uses it: commands with their verdict, and the event log."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from milepost_contracts import events
 from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints
@@ -13,8 +14,11 @@ from milepost_runtime.bus.connection import BusConnection, connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.client import MilepostClient
 from milepost_runtime.clock import SystemClock, random_id
-from milepost_runtime.errors import BusUnavailableError
-from milepost_runtime.event_log import LogEntry, StoredEvent
+from milepost_runtime.errors import BusUnavailableError, SettingsError
+from milepost_runtime.event_log import EventLog, LogEntry, StoredEvent
+from milepost_runtime.history.archive import HistoryArchive
+from milepost_runtime.history.archived_log import ArchivedEventLog
+from milepost_runtime.store.s3 import S3ArtifactStore
 
 from milepost_cli.errors import NotFoundError, UnreachableError, error_of_verdict
 from milepost_cli.location import StackLocation
@@ -34,7 +38,7 @@ class Bus:
 
     connection: BusConnection
     client: MilepostClient
-    event_log: JetStreamEventLog
+    event_log: EventLog
 
     async def command(
         self, command: OperationCommand | DispatchCommand, command_id: str | None = None
@@ -93,8 +97,12 @@ class Bus:
 
     async def follow(self, operation_id: str) -> AsyncIterator[LogEntry]:
         """Yield an operation's events from its first on, up to the one that ends it."""
-        async for entry in self.client.follow(operation_id):
-            yield entry
+        tail = self.event_log.tail(operation_id=operation_id)
+        async with aclosing(cast("AsyncGenerator[LogEntry]", tail)) as entries:
+            async for entry in entries:
+                yield entry
+                if isinstance(entry.event, (*events.TERMINAL_EVENTS, events.Archived)):
+                    return
 
 
 @contextmanager
@@ -119,14 +127,27 @@ def no_operation(operation_id: str) -> NotFoundError:
     )
 
 
+def _event_log(location: StackLocation, event_log: JetStreamEventLog, resources: ExitStack) -> EventLog:
+    """Archived operations are read from the store, where its settings are known; elsewhere they show one event."""
+    try:
+        settings = location.store()
+    except SettingsError:
+        return event_log
+    store = S3ArtifactStore(settings)
+    resources.callback(store.close)
+    return ArchivedEventLog(event_log, HistoryArchive(store))
+
+
 @asynccontextmanager
 async def open_bus(location: StackLocation) -> AsyncGenerator[Bus]:
     """Yield the bus of a stack; the connection is closed at the end."""
     settings = location.bus()
     silence_logs()
     connection = await connect(settings, name="milepost command", patience_seconds=CONNECT_SECONDS)
+    resources = ExitStack()
     try:
         client = MilepostClient(connection, settings, SystemClock(), SOURCE)
-        yield Bus(connection, client, client.event_log)
+        yield Bus(connection, client, _event_log(location, client.event_log, resources))
     finally:
+        resources.close()
         await connection.close()

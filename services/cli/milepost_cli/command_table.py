@@ -71,6 +71,9 @@ COMMANDS: tuple[CommandEntry, ...] = (
         STACK,
         "Rebuild and verify the read models; see what could not be applied.",
     ),
+    CommandEntry(
+        "archive", "archive", STACK, "Move events of operations that ended long ago to the object store."
+    ),
     CommandEntry("data", "data", DATA, "Add and list market data."),
     CommandEntry("spec", "spec", DATA, "Print example specs and their schemas."),
 )

@@ -65,6 +65,8 @@ def _details(event: events.Event) -> str:
             return f"{checkpoint_id}, {reason}" if reason else checkpoint_id
         case events.CheckpointContinued(checkpoint_id=checkpoint_id, parent_id=parent_id, child_id=child_id):
             return f"{checkpoint_id}, by {child_id}, made from {parent_id}"
+        case events.Archived(events=count, history_key=key):
+            return f"{count:,} events in {key}"
         case events.Claimed(attempt=attempt, worker_id=worker_id, pid=pid):
             return f"attempt {attempt} by {worker_id} (pid {pid})"
         case events.Started(

@@ -218,6 +218,7 @@ def fold(view: OperationView, entry: LogEntry) -> OperationView:
             | events.CheckpointUnpinned()
             | events.CheckpointDeleted()
             | events.CheckpointContinued()
+            | events.Archived()
         ):
             return view
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from milepost_runtime.bus.archive_log import JetStreamArchiveLog
 from milepost_runtime.bus.connection import BusConnection, connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.bus.fleet import NatsFleet, NatsKindCatalogue
@@ -20,6 +21,8 @@ from milepost_runtime.checkpoints.service import CheckpointService
 from milepost_runtime.checkpoints.spool import Spool
 from milepost_runtime.clock import SystemClock, random_id
 from milepost_runtime.errors import SettingsError
+from milepost_runtime.history.archive import HistoryArchive
+from milepost_runtime.history.archived_log import ArchivedEventLog
 from milepost_runtime.settings import BusSettings, StoreSettings
 from milepost_runtime.store.datasets import DatasetCatalogue
 from milepost_runtime.store.port import ArtifactStore
@@ -165,7 +168,7 @@ def _compose(
     store: S3ArtifactStore,
     spool_directory: Path,
 ) -> Orchestrator:
-    event_log = JetStreamEventLog(connection, settings.bus)
+    event_log = ArchivedEventLog(JetStreamEventLog(connection, settings.bus), HistoryArchive(store))
     signals = NatsSignals(connection, settings.bus)
     work_queue = JetStreamWorkQueue(connection, settings.bus)
     operations = Operations(event_log)
@@ -224,7 +227,12 @@ def _compose(
             handle=Registrar(operations, appender, service).handle,
             parallel_max=PARALLEL_MAX,
         ),
-        projector=Projector(event_log, PostgresProjectionStore(engine), listener=live),
+        projector=Projector(
+            event_log,
+            PostgresProjectionStore(engine),
+            listener=live,
+            archived=JetStreamArchiveLog(connection, settings.bus),
+        ),
         live=live,
         fleet=FleetView(fleet, SystemClock()),
         sweeper=Sweeper(

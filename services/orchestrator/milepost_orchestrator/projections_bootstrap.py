@@ -3,21 +3,28 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
+from milepost_runtime.bus.archive_log import JetStreamArchiveLog
 from milepost_runtime.bus.connection import connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.event_log import EventLog
+from milepost_runtime.history.archive import HistoryArchive
+from milepost_runtime.history.archived_log import ArchivedEventLog
 from milepost_runtime.settings import BusSettings, StoreSettings
 from milepost_runtime.store.s3 import S3ArtifactStore
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from milepost_orchestrator.adapters.archive_read_model import PostgresArchiveReadModel
 from milepost_orchestrator.adapters.database import create_engine, migrate
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
 from milepost_orchestrator.adapters.quarantine_reading import quarantined_events
-from milepost_orchestrator.adapters.rebuild_space import open_rebuild_space
+from milepost_orchestrator.adapters.rebuild_space import open_rebuild_space, rebuilds_held
 from milepost_orchestrator.adapters.recorded_objects import recorded_artifacts, recorded_manifests
 from milepost_orchestrator.adapters.settings import DatabaseSettings
+from milepost_orchestrator.application.archiving import Archiver, ArchiveReport
+from milepost_orchestrator.application.effects import Appender
 from milepost_orchestrator.application.quarantine import Quarantine, Quarantined
 from milepost_orchestrator.application.rebuilding import Rebuild, RebuildProgress, RebuildReport
 from milepost_orchestrator.application.store_check import missing_in_store
@@ -42,11 +49,33 @@ class Projections:
     engine: AsyncEngine
     store: S3ArtifactStore
     quarantine: Quarantine
+    archive_log: JetStreamArchiveLog
 
     async def rebuild(self, tell: Callable[[RebuildProgress], None], *, swap: bool) -> RebuildReport:
         """Rebuild the read models and compare them; see ``application.rebuilding``."""
         async with open_rebuild_space(self.settings.database) as space:
-            return await Rebuild(self.event_log, space, SystemClock(), tell).run(swap=swap)
+            rebuild = Rebuild(self.event_log, space, SystemClock(), tell, archived=self.archive_log)
+            return await rebuild.run(swap=swap)
+
+    async def archive(
+        self,
+        ended_before: datetime,
+        *,
+        requested_by: str,
+        dry_run: bool = False,
+        tell: Callable[[ArchiveReport], None] = lambda _: None,
+    ) -> ArchiveReport:
+        """Archive operations that ended before a time; see ``application.archiving``."""
+        archiver = Archiver(
+            self.event_log,
+            self.archive_log,
+            HistoryArchive(self.store),
+            PostgresArchiveReadModel(self.engine),
+            Appender(self.event_log, SystemClock(), requested_by),
+            prefix=self.settings.bus.prefix,
+        )
+        async with rebuilds_held(self.engine, self.settings.database):
+            return await archiver.run(ended_before, requested_by=requested_by, dry_run=dry_run, tell=tell)
 
     async def quarantined(self, limit: int) -> list[Quarantined]:
         """Return events in quarantine, in the order of the log."""
@@ -76,6 +105,7 @@ async def open_projections(settings: ProjectionSettings) -> AsyncGenerator[Proje
         await migrate(engine, settings.database)
         store = S3ArtifactStore(settings.store)
         resources.callback(store.close)
-        event_log = JetStreamEventLog(connection, settings.bus)
+        event_log = ArchivedEventLog(JetStreamEventLog(connection, settings.bus), HistoryArchive(store))
+        archive_log = JetStreamArchiveLog(connection, settings.bus)
         quarantine = Quarantine(event_log, PostgresProjectionStore(engine))
-        yield Projections(settings, event_log, engine, store, quarantine)
+        yield Projections(settings, event_log, engine, store, quarantine, archive_log)

@@ -11,7 +11,7 @@ from typing import overload
 
 from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints
 from milepost_contracts.commands import Command, DispatchCommand, OperationCommand, command_name
-from milepost_contracts.events import TERMINAL_EVENTS
+from milepost_contracts.events import TERMINAL_EVENTS, Archived
 from milepost_contracts.messages import encode, envelop_command
 from milepost_contracts.subjects import Subjects
 from milepost_contracts.verdicts import ANY_VERDICT, Accepted, Duplicate, Rejected
@@ -161,11 +161,14 @@ class MilepostClient:
         return _verdict(message.data)
 
     async def follow(self, operation_id: str) -> AsyncGenerator[LogEntry]:
-        """Yield every event of the operation from its first, and end after the terminal one."""
+        """Yield every event of the operation from its first, and end after the terminal one.
+
+        Of an archived operation there is the event that says so, and it ends after that.
+        """
         async with aclosing(self.event_log.tail(operation_id=operation_id)) as entries:
             async for entry in entries:
                 yield entry
-                if isinstance(entry.event, TERMINAL_EVENTS):
+                if isinstance(entry.event, (*TERMINAL_EVENTS, Archived)):
                     return
 
     async def wait(self, operation_id: str) -> LogEntry:

@@ -51,6 +51,10 @@ class HistoryDamagedError(RuntimeServiceError):
     """The file is no history of operations, or it is damaged; export it again."""
 
 
+class ArchiveDamagedError(RuntimeServiceError):
+    """The archived events of an operation are not in the store as they were put there; restore the bucket."""
+
+
 class HistoryConflictError(RuntimeServiceError):
     """The operation exists here with other events; nothing of it was imported."""
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
 
 from milepost_contracts.envelope import Envelope
-from milepost_contracts.events import Event, Progress, Side
+from milepost_contracts.events import Archived, Event, Progress, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,10 @@ class EventLog(Protocol):
 
         The types are chosen by the server, so what is left out costs nothing.
         """
+        ...
+
+    async def newest_archived(self, operation_id: str) -> Archived | None:
+        """Return the newest ``archived`` event of an operation, None when there is none that can be read."""
         ...
 
     def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncIterator[StoredEvent]:

@@ -147,6 +147,19 @@ class PostgresProjectionStore:
             )
             return changes
 
+    async def restore(self, operation_ids: Sequence[str], changes: Changes, *, cursor: int) -> None:
+        """Write all rows of some operations anew; see the port."""
+        async with self._transaction("write archived operations") as driver:
+            found, _ = await locked_cursor(driver)
+            if found != cursor:
+                raise CursorMovedError(f"it is {found} and was {cursor}")
+            for table in TABLES:
+                await driver.execute(
+                    f"DELETE FROM {table.name} WHERE operation_id = ANY($1)",  # noqa: S608 - our own names
+                    operation_ids,
+                )
+            await _write_rows(driver, changes, after_sequence=0)
+
     async def advance(self, sequence: int) -> None:
         """Move the cursor forward; see the port."""
         async with self._transaction("move the cursor") as driver:

@@ -165,6 +165,26 @@ class PostgresRebuildSpace:
 
 
 @asynccontextmanager
+async def rebuilds_held(engine: AsyncEngine, settings: DatabaseSettings) -> AsyncGenerator[None]:
+    """Let no rebuild run, and nobody else who holds them, for as long as the block lasts.
+
+    Raises:
+        RebuildInProgressError: one runs.
+        DatabaseUnavailableError, DatabaseRefusedError: Postgres is away, or refuses.
+    """
+    async with AsyncExitStack() as resources:
+        with database_errors("hold rebuilds"):
+            guard = await resources.enter_async_context(engine.connect())
+            await _lock(guard, settings.schema)
+        try:
+            yield
+        finally:
+            await (
+                guard.invalidate()
+            )  # the lock is the connection's, which must not go back to the pool with it
+
+
+@asynccontextmanager
 async def open_rebuild_space(settings: DatabaseSettings) -> AsyncGenerator[PostgresRebuildSpace]:
     """Yield an empty, migrated schema beside the live one; it is gone at the end, whatever happened.
 

@@ -6,10 +6,11 @@ store's quarantine says which events an operation's state is folded without, in 
 Failures: a crash in between is projected again from the cursor.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 import structlog
-from milepost_contracts.events import Requested
+from milepost_contracts.events import Archived, Requested
 from milepost_runtime.event_log import BatchEntry, EventLog, LogEntry, UnreadableEntry
 from milepost_runtime.stored_events import read_entry
 
@@ -30,6 +31,14 @@ from milepost_orchestrator.domain.operation import Operation
 log = structlog.get_logger()
 
 
+class ArchivedOperations(Protocol):
+    """Which operations are archived."""
+
+    def newest(self, *, after_sequence: int = 0) -> AsyncIterator[LogEntry]:
+        """Yield the newest ``archived`` event of every operation that has one after a sequence."""
+        ...
+
+
 class BatchProjection:
     """Folds batches and remembers the states between them."""
 
@@ -40,6 +49,8 @@ class BatchProjection:
         self._store = store
         self._cache = StateCache(operations_max)
         self._without: dict[str, frozenset[int]] = {}
+        self._written_to: dict[str, int] = {}
+        """How far operations are in the store although the cursor is not."""
 
     async def forget(self) -> None:
         """Forget every state, and look again what is in quarantine.
@@ -53,15 +64,20 @@ class BatchProjection:
     async def fold(self, batch: Sequence[BatchEntry]) -> Changes:
         """Return the rows of a batch that is next in the log."""
         begun: set[str] = set()
+        archived: dict[int, Operation | None] = {}
         for entry in batch:
             operation_id = entry.operation_id
-            if operation_id in self._cache or operation_id in begun or isinstance(entry, UnreadableEntry):
+            if entry.sequence <= self._written_to.get(operation_id, 0):
                 continue
-            if isinstance(entry, LogEntry) and isinstance(entry.event, Requested):
+            if isinstance(entry, LogEntry) and isinstance(entry.event, Archived):
+                archived[entry.sequence] = await self._state_before(operation_id, entry.sequence)
+            elif operation_id in self._cache or operation_id in begun or isinstance(entry, UnreadableEntry):
+                continue
+            elif isinstance(entry, LogEntry) and isinstance(entry.event, Requested):
                 begun.add(operation_id)
             else:
-                await self._learn(operation_id, entry.sequence)
-        changes = project(self._cache, batch)
+                self._cache.put(operation_id, await self._state_before(operation_id, entry.sequence))
+        changes = project(self._cache, batch, archived=archived, written_to=self._written_to)
         self._cache.trim()
         for row in changes.quarantine:
             known = self._without.get(row.operation_id, frozenset())
@@ -92,7 +108,29 @@ class BatchProjection:
                 await self.forget()
             cursor_min = changes.last_sequence
 
-    async def _learn(self, operation_id: str, before_sequence: int) -> None:
+    async def restore_archived(self, archived: ArchivedOperations, cursor: int) -> None:
+        """Write the operations that were archived after the cursor: the log may not have their events any more.
+
+        Raises:
+            CursorMovedError: another projector writes; look again from where it is.
+        """
+        self._written_to = {}
+        async with closing_iterator(archived.newest(after_sequence=cursor)) as found:
+            async for entry in found:
+                if isinstance(entry.event, Archived):
+                    await self._restore(entry.operation_id, entry.event.last_sequence, cursor)
+
+    async def _restore(self, operation_id: str, last_sequence: int, cursor: int) -> None:
+        entries: list[BatchEntry] = []
+        async with closing_iterator(self._event_log.stored(operation_id)) as stored_events:
+            async for stored in stored_events:
+                if stored.sequence > last_sequence:
+                    break
+                entries.append(read_entry(stored))
+        await self._store.restore([operation_id], project(StateCache(), entries), cursor=cursor)
+        self._written_to[operation_id] = last_sequence
+
+    async def _state_before(self, operation_id: str, before_sequence: int) -> Operation | None:
         """Fold what came before, for an operation that has not been heard of since the start."""
         without = self._without.get(operation_id, frozenset())
         state: Operation | None = None
@@ -103,4 +141,4 @@ class BatchProjection:
                 known = read_entry(stored)
                 if isinstance(known, LogEntry) and stored.sequence not in without:
                     state = evolve(state, recorded(known))
-        self._cache.put(operation_id, state)
+        return state

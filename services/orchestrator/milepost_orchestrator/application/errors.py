@@ -20,7 +20,11 @@ class UnwritableError(RuntimeServiceError):
 
 
 class RebuildInProgressError(RuntimeServiceError):
-    """Another rebuild of the same read models runs; wait for it or end it."""
+    """Another rebuild or an archiving of the same read models runs; wait for it or end it."""
+
+
+class ProjectionBehindError(RuntimeServiceError):
+    """Nobody follows the log; see whether an orchestrator runs (`milepost doctor`), then repeat."""
 
 
 class SwapDelayedError(RuntimeServiceError):

@@ -1,6 +1,6 @@
 """Where read models, their cursor and the quarantine live: a port."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from milepost_orchestrator.application.projections import Changes
@@ -34,6 +34,15 @@ class ProjectionStore(Protocol):
         ``rows`` is given the cursor and returns everything that follows from the operation's events up to it.
 
         Raises:
+            UnwritableError: a row is refused; everything is as it was.
+        """
+        ...
+
+    async def restore(self, operation_ids: Sequence[str], changes: Changes, *, cursor: int) -> None:
+        """Write all rows of some operations anew, in one transaction, the cursor staying where it is.
+
+        Raises:
+            CursorMovedError: the cursor is not at ``cursor`` any more: the rows may be older than what is there.
             UnwritableError: a row is refused; everything is as it was.
         """
         ...

@@ -1,7 +1,7 @@
 """From log entries to row changes: the domain's fold, and the rows of whatever it touched."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from milepost_contracts.events import (
@@ -42,6 +42,8 @@ from milepost_orchestrator.domain.operation import CheckpointStatus, Facts, Oper
 
 OPERATIONS_MAX = 20_000
 """So many states are kept; some ten kilobytes each."""
+NONE_ARCHIVED: Mapping[int, Operation | None] = {}
+NOTHING_WRITTEN: Mapping[str, int] = {}
 _ABOUT_A_CHECKPOINT = (
     StateSnapshot,
     CheckpointRecorded,
@@ -110,16 +112,25 @@ class StateCache:
         self._known.clear()
 
 
-def project(cache: StateCache, entries: Iterable[BatchEntry]) -> Changes:
+def project(
+    cache: StateCache,
+    entries: Iterable[BatchEntry],
+    *,
+    archived: Mapping[int, Operation | None] = NONE_ARCHIVED,
+    written_to: Mapping[str, int] = NOTHING_WRITTEN,
+) -> Changes:
     """Fold ``entries`` into the cache and return the rows of all that they touched.
 
     The cache must hold the state of every operation that an entry belongs to and that did not begin here. What
     cannot be read or folded is set aside: it becomes a row of the quarantine and changes nothing else.
+
+    ``archived`` has the state before each ``archived`` event, by its sequence: what led to it may be gone from the
+    log. Entries up to ``written_to`` of their operation are passed over.
     """
     batch: _Batch | None = None
     for entry in entries:
         if batch is None:
-            batch = _Batch(cache, entry.sequence)
+            batch = _Batch(cache, entry.sequence, archived, written_to)
         batch.take(entry)
     if batch is None:
         raise ValueError("a batch is never empty")
@@ -133,7 +144,15 @@ class _Batch:
     before it said, so the state is the same.
     """
 
-    def __init__(self, cache: StateCache, first_sequence: int) -> None:
+    def __init__(
+        self,
+        cache: StateCache,
+        first_sequence: int,
+        archived: Mapping[int, Operation | None],
+        written_to: Mapping[str, int],
+    ) -> None:
+        self._archived = archived
+        self._written_to = written_to
         self._cache = cache
         self._changes = Changes(first_sequence, first_sequence)
         self._touched: dict[str, Facts | None] = {}
@@ -147,6 +166,8 @@ class _Batch:
         changes = self._changes
         changes.last_sequence = entry.sequence
         changes.entries += 1
+        if entry.sequence <= self._written_to.get(entry.operation_id, 0):
+            return
         if isinstance(entry, ProgressEntry):
             if is_storable_progress(entry):
                 changes.metrics += metric_rows_of(entry)
@@ -175,6 +196,9 @@ class _Batch:
         check_storable(entry)
         event = entry.event
         known = self._cache.get(entry.operation_id)
+        if entry.sequence in self._archived:
+            known.state = self._archived[entry.sequence]
+            self._touch(entry.operation_id, known)
         state = evolve(known.state, recorded(entry))
         if isinstance(event, Progress):
             self._changes.metrics += metric_rows(entry, event)

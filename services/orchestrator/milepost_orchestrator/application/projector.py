@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import structlog
 from milepost_runtime.event_log import BatchEntry, EventLog
 
-from milepost_orchestrator.application.batch_projection import BatchProjection
+from milepost_orchestrator.application.batch_projection import ArchivedOperations, BatchProjection
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.errors import (
     CursorMovedError,
@@ -56,7 +56,9 @@ class Projector:
         *,
         batch_entries_max: int = BATCH_ENTRIES_MAX,
         listener: Listener | None = None,
+        archived: ArchivedOperations | None = None,
     ) -> None:
+        self._archived = archived
         self._listener = listener
         self._event_log = event_log
         self._store = store
@@ -87,7 +89,10 @@ class Projector:
 
     async def _project_from_cursor(self) -> None:
         await _patiently(self._projection.forget)
-        await self._move(await _patiently(self._store.cursor))
+        cursor = await _patiently(self._store.cursor)
+        if (archived := self._archived) is not None:
+            await _patiently(lambda: self._projection.restore_archived(archived, cursor))
+        await self._move(cursor)
         log.info("projecting", after_sequence=self._position)
         if self._listener is not None:
             self._listener.begun_anew(self._position)

@@ -18,7 +18,7 @@ import structlog
 from milepost_runtime.clock import Clock
 from milepost_runtime.event_log import BatchEntry, EventLog
 
-from milepost_orchestrator.application.batch_projection import BatchProjection
+from milepost_orchestrator.application.batch_projection import ArchivedOperations, BatchProjection
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.errors import SwapDelayedError, UnwritableError
 from milepost_orchestrator.application.projection_store import ProjectionStore
@@ -144,8 +144,10 @@ class Rebuild:
         clock: Clock,
         tell: Callable[[RebuildProgress], None],
         *,
+        archived: ArchivedOperations | None = None,
         batch_entries_max: int = BATCH_ENTRIES_MAX,
     ) -> None:
+        self._archived = archived
         self._event_log = event_log
         self._space = space
         self._clock = clock
@@ -164,6 +166,8 @@ class Rebuild:
         """
         begun = self._clock.monotonic_seconds()
         await self._projection.forget()
+        if self._archived is not None:
+            await self._projection.restore_archived(self._archived, self._position)
         for _ in range(ROUNDS_MAX):
             await self._fill(await self._space.live_cursor(), "filling")
             if await self._space.live_cursor() - self._position <= CLOSE_ENTRIES:

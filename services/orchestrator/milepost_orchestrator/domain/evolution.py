@@ -114,6 +114,8 @@ def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
             return replace(state, facts=_continued(state.facts, event, entry.time))
         case events.CheckpointRequested():
             return state  # what comes of it is a checkpoint
+        case events.Archived():
+            return state  # it says where the events are, nothing about the operation
         case (
             events.Claimed()
             | events.Started()

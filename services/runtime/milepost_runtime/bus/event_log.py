@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Collection
 
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.errors import ContractError
-from milepost_contracts.events import CONTROL_EVENTS, RUN_EVENTS, Event, Progress, Side
+from milepost_contracts.events import CONTROL_EVENTS, RUN_EVENTS, Archived, Event, Progress, Side
 from milepost_contracts.messages import encode
 from milepost_contracts.subjects import Subjects
 from milepost_contracts.upcasting import decode_event
@@ -31,7 +31,7 @@ from milepost_runtime.errors import BusRefusedError, EventDamagedError, Sequence
 from milepost_runtime.event_log import BatchEntry, LogEntry, StoredEvent, UnreadableEntry
 from milepost_runtime.progress_entries import progress_entry
 from milepost_runtime.settings import BusSettings
-from milepost_runtime.stored_events import with_sequence
+from milepost_runtime.stored_events import read_entry, with_sequence
 
 ENTRIES_MAX = 500
 _PROGRESS = f".{Progress.SIDE}.{Progress.NAME}"
@@ -167,6 +167,18 @@ class JetStreamEventLog:
                     yield self._entry(message)
         finally:
             await reader.close()
+
+    async def newest_archived(self, operation_id: str) -> Archived | None:
+        """Return the newest ``archived`` event of an operation; see the port. Answered by the stream's leader."""
+        message = await self._get({"last_by_subj": self._subjects.event(operation_id, Archived)})
+        if message is None:
+            return None
+        payload = base64.b64decode(message["data"])
+        found = read_entry(
+            StoredEvent(int(message["seq"]), operation_id, Archived.SIDE, Archived.NAME, payload)
+        )
+        event = found.event if isinstance(found, LogEntry) else None
+        return event if isinstance(event, Archived) else None
 
     async def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncGenerator[StoredEvent]:
         """Yield one operation's events as they are stored; see the port."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection
 
 from milepost_contracts.envelope import Envelope
-from milepost_contracts.events import EVENTS, Event, Progress, Side
+from milepost_contracts.events import EVENTS, Archived, Event, Progress, Side
 from milepost_contracts.messages import decode, encode
 from milepost_contracts.subjects import Subjects
 from milepost_contracts.upcasting import decode_event
@@ -108,6 +108,11 @@ class MemoryEventLog:
         for entry in list(self.entries):
             if type(entry.event) in types:
                 yield entry
+
+    async def newest_archived(self, operation_id: str) -> Archived | None:
+        """Return the newest ``archived`` event of an operation; see the port."""
+        found = (entry.event for entry in reversed(self._of(operation_id)))
+        return next((event for event in found if isinstance(event, Archived)), None)
 
     async def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncGenerator[StoredEvent]:
         """Yield one operation's events as they are stored; see the port."""

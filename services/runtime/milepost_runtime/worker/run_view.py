@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from milepost_contracts.checkpoints import CheckpointOrigin, CheckpointReason
 from milepost_contracts.events import (
+    Archived,
     AttemptLost,
     Cancelled,
     CancelRequested,
@@ -92,6 +93,8 @@ def _evolve(view: RunView, entry: LogEntry) -> RunView:
             return replace(view, owned=False, attempts_lost=view.attempts_lost + 1)
         case Released():
             return replace(view, owned=False, unit=event.unit)
+        case Archived():
+            return replace(view, owned=False, ended=True)  # only what has ended is archived
         case Cancelled() | Completed() | Failed():
             return replace(view, owned=False, ended=True, unit=event.unit)
         case Started() | Progress() | Resumed() | CheckpointRecorded():

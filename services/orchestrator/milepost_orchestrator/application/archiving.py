@@ -1,0 +1,241 @@
+"""Archive: the events of operations that ended long ago move into files in the object store and leave the log.
+
+States of an operation: in the log -> its file is in the store, read back -> ``archived``, naming the file, is in
+the log -> projected, and handled by everybody who acts on events -> its events are removed, that one stays.
+Authority: the log's expected sequence, so an operation that somebody writes to at the same moment is passed over;
+the read models' cursor, without which nothing is removed; one lock, so no rebuild and no other archiving runs
+meanwhile. Failures: whatever breaks off before ``archived`` leaves a file that the next run writes again, byte for
+byte; after it, events that are in the file too, which the next run removes. Never is anything removed that was not
+read back from the store.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+from milepost_contracts.events import Archived
+from milepost_contracts.ids import event_id_of
+from milepost_runtime.errors import SequenceConflictError
+from milepost_runtime.event_log import EventLog, LogEntry, StoredEvent
+from milepost_runtime.history.archive import HistoryArchive
+from milepost_runtime.stored_events import read_entry
+
+from milepost_orchestrator.application.batch_projection import ArchivedOperations
+from milepost_orchestrator.application.closing import closing_iterator
+from milepost_orchestrator.application.effects import Appender
+from milepost_orchestrator.application.errors import ProjectionBehindError
+from milepost_orchestrator.application.operations import recorded
+from milepost_orchestrator.domain.evolution import evolve
+from milepost_orchestrator.domain.operation import TERMINAL, CheckpointStatus, Operation, Terminal
+
+log = structlog.get_logger()
+PAGE = 100
+FOLLOWED_SECONDS = 30.0
+FOLLOWED_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class EndedOperation:
+    """An operation that the read models say has ended long ago and is not archived."""
+
+    operation_id: str
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedOperation:
+    """What became, or would become, of one operation."""
+
+    operation_id: str
+    events: int
+    size_bytes: int
+    """Of the file; 0 in a dry run."""
+
+
+@dataclass(slots=True)
+class ArchiveReport:
+    """What came of a run."""
+
+    archived: list[ArchivedOperation] = field(default_factory=list[ArchivedOperation])
+    skipped: dict[str, str] = field(default_factory=dict[str, str])
+    """Why, by operation."""
+    events_removed: int = 0
+    finished: int = 0
+    """Operations of an earlier run whose events had not been removed yet."""
+
+
+class ArchiveLog(ArchivedOperations, Protocol):
+    """The event log as an archive works on it."""
+
+    async def still_there(self) -> frozenset[str]:
+        """Return the operations that have events which an archived one has no more."""
+        ...
+
+    async def handled_to(self) -> int | None:
+        """Return up to where everybody who acts on events has handled all of them; None for to the end."""
+        ...
+
+    async def remove(self, operation_id: str, archived: Archived) -> int:
+        """Remove the events that are in the file, and return how many there were."""
+        ...
+
+
+class ArchiveReadModel(Protocol):
+    """What is asked of the read models. Every method may raise ``DatabaseUnavailableError``."""
+
+    async def ended(
+        self, before: datetime, after: EndedOperation | None, limit: int
+    ) -> Sequence[EndedOperation]:
+        """Return operations that ended before a time and are not archived, in the order of their ends."""
+        ...
+
+    async def cursor(self) -> int:
+        """Return the last sequence that they hold."""
+        ...
+
+    async def quarantined(self) -> Mapping[str, frozenset[int]]:
+        """Return the sequences in quarantine, by operation."""
+        ...
+
+
+class Archiver:
+    """Archives; whoever runs it holds the lock of rebuilds."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        archive_log: ArchiveLog,
+        archive: HistoryArchive,
+        read_model: ArchiveReadModel,
+        appender: Appender,
+        *,
+        prefix: str,
+    ) -> None:
+        self._event_log = event_log
+        self._archive_log = archive_log
+        self._archive = archive
+        self._read_model = read_model
+        self._appender = appender
+        self._prefix = prefix
+
+    async def run(
+        self,
+        ended_before: datetime,
+        *,
+        requested_by: str,
+        dry_run: bool = False,
+        tell: Callable[[ArchiveReport], None] = lambda _: None,
+    ) -> ArchiveReport:
+        """Archive every operation that ended before a time; a dry run says which and does nothing.
+
+        Raises:
+            ProjectionBehindError: nobody projects, or acts on events; repeating goes on from there.
+            BusUnavailableError, DatabaseUnavailableError, StoreUnavailableError: broken off; repeating goes on.
+        """
+        report = ArchiveReport()
+        if not dry_run:
+            await self._finish_earlier(report)
+        quarantined = await self._read_model.quarantined()
+        after: EndedOperation | None = None
+        while page := await self._read_model.ended(ended_before, after, PAGE):
+            after = page[-1]
+            named: dict[str, tuple[Archived, int]] = {}
+            for each in page:
+                operation_id = each.operation_id
+                if operation_id in quarantined:
+                    report.skipped[operation_id] = "some of its events are in quarantine"
+                    continue
+                events, state, reason = await self._read(operation_id, ended_before)
+                if state is None:
+                    report.skipped[operation_id] = reason
+                elif dry_run:
+                    report.archived.append(ArchivedOperation(operation_id, len(events), 0))
+                elif (found := await self._name(state, events, requested_by)) is None:
+                    report.skipped[operation_id] = "somebody wrote to it at the same moment"
+                else:
+                    named[operation_id] = found
+            await self._remove(named, report)
+            tell(report)
+        return report
+
+    async def _finish_earlier(self, report: ArchiveReport) -> None:
+        """Remove what a run that broke off has named and not removed."""
+        there = await self._archive_log.still_there()
+        async with closing_iterator(self._archive_log.newest()) as entries:
+            async for entry in entries:
+                event = entry.event
+                if not isinstance(event, Archived) or entry.operation_id not in there:
+                    continue
+                await asyncio.to_thread(self._archive.get, entry.operation_id, event)
+                await self._followed(entry.sequence)
+                report.events_removed += await self._archive_log.remove(entry.operation_id, event)
+                report.finished += 1
+
+    async def _read(
+        self, operation_id: str, ended_before: datetime
+    ) -> tuple[list[StoredEvent], Terminal | None, str]:
+        """Return the events and the state, or why it is not to be archived: decided on the log alone."""
+        events: list[StoredEvent] = []
+        state: Operation | None = None
+        newest_at = ended_before
+        async with closing_iterator(self._event_log.stored(operation_id)) as stored_events:
+            async for stored in stored_events:
+                events.append(stored)
+                entry = read_entry(stored)
+                if not isinstance(entry, LogEntry):
+                    return events, None, f"the event at sequence {stored.sequence} cannot be read"
+                state, newest_at = evolve(state, recorded(entry)), entry.envelope.time
+        if not isinstance(state, TERMINAL):
+            return events, None, "it has not ended"
+        if state.ended_at >= ended_before or newest_at >= ended_before:
+            return events, None, "something happened to it later"
+        if any(each.status is CheckpointStatus.SAVED for each in state.facts.checkpoints.values()):
+            return events, None, "a checkpoint of it is not on record yet"
+        return events, state, ""
+
+    async def _name(
+        self, state: Terminal, events: Sequence[StoredEvent], requested_by: str
+    ) -> tuple[Archived, int] | None:
+        """Put the file into the store, then its name into the log; None when somebody else wrote first."""
+        facts = state.facts
+        archived = await asyncio.to_thread(
+            self._archive.put, facts.operation_id, events, source=self._prefix, requested_by=requested_by
+        )
+        try:
+            sequence = await self._appender.append(
+                facts.operation_id,
+                archived,
+                event_id=event_id_of(facts.operation_id, Archived.NAME, archived.last_sequence),
+                root_id=facts.requested.root_id,
+                causation_id=None,
+                expected_sequence=facts.control_sequence,
+            )
+        except SequenceConflictError:
+            return None
+        return archived, sequence
+
+    async def _remove(self, named: Mapping[str, tuple[Archived, int]], report: ArchiveReport) -> None:
+        if not named:
+            return
+        await self._followed(max(sequence for _, sequence in named.values()))
+        for operation_id, (archived, _) in named.items():
+            report.events_removed += await self._archive_log.remove(operation_id, archived)
+            report.archived.append(ArchivedOperation(operation_id, archived.events, archived.size_bytes))
+            log.info("archived", operation_id=operation_id, events=archived.events)
+
+    async def _followed(self, sequence: int) -> None:
+        """Wait until the read models, and whoever acts on events, have everything up to ``sequence``."""
+        waited = 0.0
+        while True:
+            cursor, handled = await self._read_model.cursor(), await self._archive_log.handled_to()
+            if cursor >= sequence and (handled is None or handled >= sequence):
+                return
+            if waited >= FOLLOWED_SECONDS:
+                raise ProjectionBehindError(
+                    f"read models at {cursor}, effects at {handled}, log at {sequence}"
+                )
+            await asyncio.sleep(FOLLOWED_PAUSE_SECONDS)  # another process has no event to await
+            waited += FOLLOWED_PAUSE_SECONDS
