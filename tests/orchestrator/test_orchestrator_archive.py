@@ -12,6 +12,7 @@ from milepost_infra.endpoints import StackEndpoints
 from milepost_orchestrator.adapters.digests import table_digests
 from milepost_orchestrator.application.archiving import ArchiveReport
 from milepost_orchestrator.application.errors import RebuildInProgressError
+from milepost_orchestrator.application.references import REFERRING_EVENTS
 from milepost_orchestrator.projections_bootstrap import Projections
 from milepost_runtime.bus.jetstream import JetStream
 from milepost_runtime.bus.topology import Topology
@@ -70,6 +71,12 @@ async def shown(running: Running, operation_id: str) -> tuple[object, ...]:
     )
 
 
+async def referred(running: Running) -> set[int]:
+    """The events by which the orphan sweep knows what is needed."""
+    found = running.orchestrator.history._event_log.read_types(REFERRING_EVENTS)
+    return {entry.sequence async for entry in found}
+
+
 async def test_archived_operations_are_read_folded_and_rebuilt_as_before(
     running: Running, tenant: StackEndpoints
 ) -> None:
@@ -79,6 +86,7 @@ async def test_archived_operations_are_read_folded_and_rebuilt_as_before(
     await running.happen(lives, claimed(), started(), progress(5))
     await running.projected()
     before = {each: (await shown(running, each), await stored(running, each)) for each in ids}
+    referring = await referred(running)
     async with projections_of(tenant) as projections:
         planned = await archive(projections, dry_run=True)
         assert {each.operation_id for each in planned.archived} == set(ids)
@@ -91,6 +99,7 @@ async def test_archived_operations_are_read_folded_and_rebuilt_as_before(
             assert await messages(running, each) == {"archived": 1}
             assert (await shown(running, each), await stored(running, each)) == before[each]
         assert (await messages(running, lives))["progress"] == 1
+        assert await referred(running) == referring
         digests = await table_digests(running.orchestrator.engine)
         report = await projections.rebuild(lambda _: None, swap=True)
         assert report.equal, report

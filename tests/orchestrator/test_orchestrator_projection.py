@@ -11,6 +11,7 @@ from milepost_contracts.commands import CancelOperation
 from milepost_contracts.events import (
     EVENTS,
     Archived,
+    CheckpointContinued,
     CheckpointDeleted,
     CheckpointPinned,
     CheckpointRecorded,
@@ -79,7 +80,8 @@ async def tell_everything(running: Running) -> tuple[str, str, str]:
     await running.until(other, CheckpointRecorded)
     about = {"checkpoint_id": "cp-3", "requested_by": "/test"}
     pinned, unpinned = CheckpointPinned.model_validate(about), CheckpointUnpinned.model_validate(about)
-    await running.happen(other, pinned, unpinned, CheckpointDeleted.model_validate(about))
+    continued = CheckpointContinued(checkpoint_id="cp-3", parent_id=child, child_id="op-never")
+    await running.happen(other, pinned, unpinned, continued, CheckpointDeleted.model_validate(about))
     return first, child, other
 
 

@@ -113,9 +113,23 @@ class ArchivedEventLog:
             last_sequence, after_sequence=after_sequence, entries_max=entries_max
         )
 
-    def read_types(self, types: Collection[type[Event]]) -> AsyncIterator[LogEntry]:
-        """Yield the events of some types that the log itself still holds; see the port."""
-        return self._event_log.read_types(types)
+    async def read_types(self, types: Collection[type[Event]]) -> AsyncGenerator[LogEntry]:
+        """Yield the events of some types; see the port.
+
+        Those of archived operations come last, operation by operation. What was archived meanwhile may come twice.
+        """
+        names = {event.NAME for event in types}
+        async for entry in self._event_log.read_types(types):
+            yield entry
+        # Looked for after the log was read: whatever was removed while that went on is in one of these files.
+        newest: dict[str, Archived] = {}
+        async for entry in self._event_log.read_types((Archived,)):
+            if isinstance(entry.event, Archived):
+                newest[entry.operation_id] = entry.event
+        for operation_id, archived in newest.items():
+            for stored in await self._file(operation_id, archived):
+                if stored.name in names:
+                    yield entry_of(stored)
 
     async def newest_archived(self, operation_id: str) -> Archived | None:
         """Return the event that names an operation's file; see the port."""
