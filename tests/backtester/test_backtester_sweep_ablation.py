@@ -20,7 +20,7 @@ from milepost_contracts.specs.sweep import WalkForwardSpec
 
 from tests.backtester.backtest_doubles import through_json
 from tests.backtester.sweep_doubles import content_of, engine_of, finished, trials_of
-from tests.backtester.test_backtester_ablation import attributes_of
+from tests.backtester.test_backtester_ablation_attributes import attributes_of
 from tests.support.bars import make_bars
 
 pytestmark = pytest.mark.unit

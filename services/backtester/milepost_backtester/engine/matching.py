@@ -48,6 +48,10 @@ OPENING, STOPS, LIMITS, STOPS_OF_ENTRIES, PHASES = 0, 1, 2, 3, 4
 def match_bar(account: Account, bar: int, bars: BarArrays, rules: Table) -> bool:
     """Let every order act that was submitted before this bar; say whether any order changed or went."""
     changed = _expire(account, bar, bars)
+    # At most bars no order does anything: one look at each says so, rather than one in each phase.
+    if not changed and not _is_any_reached(account, bar, bars):
+        _trail(account, bar, bars)
+        return False
     active = 1
     for phase in range(PHASES):
         if active == 0:
@@ -76,6 +80,27 @@ def match_bar(account: Account, bar: int, bars: BarArrays, rules: Table) -> bool
 @compiled
 def _may_act(order: Row, bar: int) -> bool:
     return order.kind != GONE and order.submitted_bar < bar and order.parent == 0
+
+
+@compiled
+def _is_any_reached(account: Account, bar: int, bars: BarArrays) -> bool:
+    """Say whether the bar comes to the price of any order; where it does not, nothing fills or triggers."""
+    for place in range(account.counts[ORDERS]):
+        order = account.orders[place]
+        if not _may_act(order, bar):
+            continue
+        price = bars.open[order.symbol, bar]
+        if order.kind == MARKET and not np.isnan(price):
+            return True
+        limited = order.kind == LIMIT or (order.kind == STOP_LIMIT and order.triggered == 1)
+        level = order.limit if limited else _level(order)
+        # A limit to buy waits below the market, a stop to buy above it; to sell, the other way round.
+        if limited == (order.quantity > 0):
+            if min(bars.low[order.symbol, bar], price) <= level:
+                return True
+        elif max(bars.high[order.symbol, bar], price) >= level:
+            return True
+    return False
 
 
 @compiled
@@ -117,12 +142,14 @@ def _price_at_open(order: Row, bar: int, bars: BarArrays, rules: Table) -> float
     price = bars.open[order.symbol, bar]
     if np.isnan(price):
         return NO_PRICE
-    taken = taken_price(price, order.quantity, bar, order.order_id, rules)
     sign = 1.0 if order.quantity > 0 else -1.0
+    if order.kind == STOP or order.kind == TRAILING:
+        if sign * price < sign * _level(order):
+            return NO_PRICE
+        return taken_price(price, order.quantity, bar, order.order_id, rules)
+    taken = taken_price(price, order.quantity, bar, order.order_id, rules)
     if order.kind == MARKET:
         return taken
-    if order.kind == STOP or order.kind == TRAILING:
-        return taken if sign * price >= sign * _level(order) else NO_PRICE
     if order.kind == STOP_LIMIT and order.triggered == 0:
         if sign * price < sign * order.stop:
             return NO_PRICE
