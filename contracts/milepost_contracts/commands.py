@@ -14,6 +14,7 @@ from milepost_contracts.schedules import (
     ScheduleCommand,
     UnpauseSchedule,
 )
+from milepost_contracts.start import PRIORITY_MAX
 from milepost_contracts.start import RunOptions as RunOptions  # noqa: PLC0414 - has its name from here
 from milepost_contracts.start import StartOperation as StartOperation  # noqa: PLC0414 - has its name from here
 
@@ -98,6 +99,17 @@ class CheckpointNow(ContractModel):
     dry_run: bool = False
 
 
+class PrioritizeOperation(ContractModel):
+    """Give an operation that waits in the queue another place in it."""
+
+    TYPE: ClassVar[str] = "milepost.command.prioritize.v1"
+    operation_id: OperationId
+    priority: int = Field(ge=0, le=PRIORITY_MAX)
+    """Of what waits, the ones with more are given out first; among equals the oldest."""
+    reason: str | None = Field(default=None, max_length=500)
+    dry_run: bool = False
+
+
 class PinCheckpoint(ContractModel):
     """Keep a checkpoint: it cannot be deleted until it is unpinned."""
 
@@ -169,6 +181,7 @@ OperationCommand: TypeAlias = (
     | ForkOperation
     | RetryOperation
     | CheckpointNow
+    | PrioritizeOperation
     | PinCheckpoint
     | UnpinCheckpoint
     | DeleteCheckpoint
@@ -184,6 +197,7 @@ COMMANDS: dict[str, type[Command]] = {
     "fork": ForkOperation,
     "retry": RetryOperation,
     "checkpoint-now": CheckpointNow,
+    "prioritize": PrioritizeOperation,
     "pin-checkpoint": PinCheckpoint,
     "unpin-checkpoint": UnpinCheckpoint,
     "delete-checkpoint": DeleteCheckpoint,

@@ -58,6 +58,8 @@ class Requested(_Event):
     origin: CheckpointOrigin | None = None
     """Where a resumed operation goes on from; absent for a start, or when the parent had no checkpoint."""
     requested_by: str = "unknown"
+    priority: int = 0
+    """Place in the queue; see the command."""
     relation: Relation | None = None
     """What it is to its parent; absent without one, and for resumes before forks and retries were known."""
     changes: tuple[SettingChange, ...] = ()
@@ -120,6 +122,17 @@ class CheckpointRequested(_Event):
 
     SIDE = Side.CONTROL
     NAME = "checkpoint-requested"
+    reason: str | None = None
+    requested_by: str = "unknown"
+
+
+class Prioritized(_Event):
+    """It has another place among what waits."""
+
+    SIDE = Side.CONTROL
+    NAME = "prioritized"
+    priority: int
+    before: int
     reason: str | None = None
     requested_by: str = "unknown"
 
@@ -316,6 +329,7 @@ ControlEvent: TypeAlias = (
     | CheckpointRecorded
     | CheckpointRefused
     | CheckpointRequested
+    | Prioritized
     | CheckpointPinned
     | CheckpointUnpinned
     | CheckpointDeleted
@@ -335,6 +349,7 @@ CONTROL_EVENTS: tuple[type[ControlEvent], ...] = (
     CheckpointRecorded,
     CheckpointRefused,
     CheckpointRequested,
+    Prioritized,
     CheckpointPinned,
     CheckpointUnpinned,
     CheckpointDeleted,

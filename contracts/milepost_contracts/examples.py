@@ -23,6 +23,7 @@ from milepost_contracts.commands import (
     HoldDispatch,
     LimitKind,
     PinCheckpoint,
+    PrioritizeOperation,
     ReleaseDispatch,
     ResumeOperation,
     RetryOperation,
@@ -48,6 +49,7 @@ from milepost_contracts.events import (
     Completed,
     Event,
     Failed,
+    Prioritized,
     Progress,
     Released,
     Requested,
@@ -172,6 +174,10 @@ COMMAND_EXAMPLES: Mapping[str, Envelope] = {
     "checkpoint-now": _command(
         CheckpointNow(operation_id=_OPERATION, reason="before the machine moves"), "cmd-checkpoint-1"
     ),
+    "prioritize": _command(
+        PrioritizeOperation(operation_id=_OPERATION, priority=10, reason="the paper is due"),
+        "cmd-prioritize-1",
+    ),
     "pin-checkpoint": _command(
         PinCheckpoint(operation_id=_OPERATION, checkpoint_id=_CHECKPOINT, reason="for the paper"), "cmd-pin-1"
     ),
@@ -214,6 +220,7 @@ _EVENTS: tuple[Event, ...] = (
     Started(attempt=1, unit=0, total_units=10_000, unit_name="bar", fingerprint=_FINGERPRINT),
     Progress(attempt=1, unit=2500, total_units=10_000, units_per_second=812.5, metrics={"equity": 100_250.5}),
     CancelRequested(reason="wrong data", at_unit=5000, requested_by="/cli"),
+    Prioritized(priority=10, before=0, reason="the paper is due", requested_by="/cli"),
     StateSnapshot(
         attempt=1,
         checkpoint_id=_CHECKPOINT,

@@ -37,6 +37,8 @@ class RejectionCode(StrEnum):
     INVALID_SCHEDULE = "invalid-schedule"
     SCHEDULE_NOT_FOUND = "schedule-not-found"
     SCHEDULE_UNCHANGED = "schedule-unchanged"
+    NOT_QUEUED = "not-queued"
+    PRIORITY_UNCHANGED = "priority-unchanged"
     UNAVAILABLE = "unavailable"
 
 

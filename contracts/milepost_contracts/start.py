@@ -8,6 +8,8 @@ from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.ids import KindName, Token
 from milepost_contracts.model import ContractModel, JsonObject
 
+PRIORITY_MAX = 100
+
 
 class RunOptions(ContractModel):
     """How an operation is run. Nothing here changes its result, but for an accepted environment."""
@@ -34,6 +36,8 @@ class StartOperation(ContractModel):
     name: str | None = Field(default=None, max_length=200)
     """For people; need not be unique."""
     queue: Token = "default"
+    priority: int = Field(default=0, ge=0, le=PRIORITY_MAX)
+    """Of what waits, the ones with more are given out first; among equals the oldest."""
     options: RunOptions = RunOptions()
     dry_run: bool = False
     """Answer what the verdict would be and do nothing."""

@@ -41,6 +41,32 @@ class WorkQueueConformance:
         assert item.key == KEY
         assert item.deliveries == 1
 
+    async def test_what_has_a_higher_priority_is_given_out_first(self, queue: WorkQueue) -> None:
+        """Among equals the oldest; each piece once, whatever order it was put in."""
+        priorities = {"op-a": 0, "op-b": 5, "op-c": 0, "op-d": 9, "op-e": 5}
+        for operation_id, priority in priorities.items():
+            assert await queue.dispatch(WorkKey("counter", "default", operation_id), priority=priority)
+        given = [(await fetched(queue, 0)).key.operation_id for _ in priorities]
+        assert given == ["op-d", "op-b", "op-e", "op-a", "op-c"]
+        assert await queue.fetch("counter", timeout_seconds=0) is None
+
+    async def test_what_waits_can_be_given_another_place(self, queue: WorkQueue) -> None:
+        """Up or down; what a worker has keeps its lease, and what is not there stays away."""
+        keys = {name: WorkKey("counter", "default", name) for name in ("op-a", "op-b", "op-c", "op-d")}
+        for key in keys.values():
+            await queue.dispatch(key, priority=1)
+        leased = await fetched(queue, 0)
+        assert leased.key == keys["op-a"]
+        await queue.prioritize(keys["op-c"], 7)
+        await queue.prioritize(keys["op-b"], 0)
+        await queue.prioritize(leased.key, 9)
+        await queue.prioritize(WorkKey("counter", "default", "op-nobody"), 9)
+        given = [(await fetched(queue, 0)).key.operation_id for _ in range(3)]
+        assert given == ["op-c", "op-d", "op-b"]
+        assert await queue.fetch("counter", timeout_seconds=0) is None
+        await leased.done()
+        assert not await queue.contains(leased.key)
+
     async def test_empty_queue_gives_nothing(self, queue: WorkQueue) -> None:
         """Without work a fetch ends after its time."""
         assert await queue.fetch("counter", timeout_seconds=0.05) is None

@@ -100,6 +100,18 @@ def released(milepost: CommandLine) -> list[str]:
     return [operation_id]
 
 
+def prioritized(milepost: CommandLine) -> list[str]:
+    """Held, put before others, released, completed."""
+    milepost("dispatch", "hold", "backtest", "--reason", "to be recorded")
+    try:
+        operation_id = milepost.json(*DATA, "--name", "history", "--priority", "1")["operation_id"]
+        milepost("prioritize", operation_id, "5", "--reason", "to be recorded")
+    finally:
+        milepost("dispatch", "release", "backtest")
+    milepost("wait", operation_id)
+    return [operation_id]
+
+
 def failed_and_retried(milepost: CommandLine) -> list[str]:
     """With one attempt allowed, a killed child is the end; a retry does it again."""
     running = read_running(milepost.directory)
@@ -154,7 +166,15 @@ def wait_for(milepost: CommandLine, operation_id: str, event: type):
     return asyncio.run(wait())
 
 
-STORIES = (cancelled_and_resumed, refused, killed, released, failed_and_retried, kept_and_deleted)
+STORIES = (
+    cancelled_and_resumed,
+    refused,
+    killed,
+    released,
+    failed_and_retried,
+    kept_and_deleted,
+    prioritized,
+)
 
 if __name__ == "__main__":
     main()

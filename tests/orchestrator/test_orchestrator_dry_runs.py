@@ -21,6 +21,7 @@ from milepost_contracts.commands import (
     HoldDispatch,
     LimitKind,
     PinCheckpoint,
+    PrioritizeOperation,
     ReleaseDispatch,
     ResumeOperation,
     RetryOperation,
@@ -84,6 +85,9 @@ STRATEGIES: dict[type[Command], st.SearchStrategy[Command]] = {
         changes=st.sampled_from([{"seconds": 2.0}, {"seconds": 0.5}, {"units": 7}, {"nonsense": 1}, {}]),
     ),
     RetryOperation: st.builds(RetryOperation, operation_id=operation_ids),
+    PrioritizeOperation: st.builds(
+        PrioritizeOperation, operation_id=operation_ids, priority=st.integers(0, 2)
+    ),
     CheckpointNow: st.builds(CheckpointNow, operation_id=operation_ids),
     PinCheckpoint: st.builds(PinCheckpoint, operation_id=operation_ids, checkpoint_id=checkpoint_ids),
     UnpinCheckpoint: st.builds(UnpinCheckpoint, operation_id=operation_ids, checkpoint_id=checkpoint_ids),

@@ -54,6 +54,9 @@ COMMANDS: tuple[CommandEntry, ...] = (
         "bulk", "bulk", OPERATIONS, "Cancel, resume or delete checkpoints by filter, many at a time."
     ),
     CommandEntry("schedule", "schedule", OPERATIONS, "Start operations at a time, or again and again."),
+    CommandEntry(
+        "prioritize", "prioritize", OPERATIONS, "Give an operation that waits another place in the queue."
+    ),
     CommandEntry("wait", "wait", OPERATIONS, "Wait until an operation has ended."),
     CommandEntry("results", "results", OPERATIONS, "Fetch the result files of a completed operation."),
     CommandEntry("ps", "ps", LOOKING, "List operations."),

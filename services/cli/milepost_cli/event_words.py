@@ -55,6 +55,8 @@ def _details(event: events.Event) -> str:
             return f"{checkpoint_id} is on record, {format_size(size_bytes)}"
         case events.CheckpointRefused(checkpoint_id=checkpoint_id, message=message):
             return f"{checkpoint_id}: {message}"
+        case events.Prioritized(priority=priority, before=before, reason=reason):
+            return f"{before} -> {priority}" + (f", {reason}" if reason else "")
         case events.CheckpointRequested(reason=reason):
             return reason or ""
         case (

@@ -214,6 +214,7 @@ def fold(view: OperationView, entry: LogEntry) -> OperationView:
             events.CheckpointRecorded()
             | events.CheckpointRefused()
             | events.CheckpointRequested()
+            | events.Prioritized()
             | events.CheckpointPinned()
             | events.CheckpointUnpinned()
             | events.CheckpointDeleted()

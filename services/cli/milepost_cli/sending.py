@@ -23,6 +23,7 @@ _DONE = {
     "resume": "resumed as",
     "fork": "forked as",
     "retry": "retried as",
+    "prioritize": "gave another place to",
     "checkpoint-now": "asked for a checkpoint of",
     "pin-checkpoint": "pinned a checkpoint of",
     "unpin-checkpoint": "unpinned a checkpoint of",

@@ -3,8 +3,9 @@
 States of an operation's work message: absent -> waiting -> leased by a worker -> waiting again (given back, or
 the lease ran out) -> absent (acked after the terminal event). Authority: there is at most one message for
 each operation (the subject holds its id and the stream keeps one message per subject), so dispatching twice is
-harmless; only a worker that has seen the terminal event in the log may ack. Failures: a lease that is not
-renewed in time lets JetStream deliver the message to another worker, which then claims the next attempt.
+harmless; what was never given out waits by priority, then age; only a worker that has seen the terminal event in
+the log may ack. Failures: a lease that is not renewed in time lets JetStream deliver the message to another
+worker, which then claims the next attempt.
 """
 
 from dataclasses import dataclass
@@ -49,8 +50,15 @@ class WorkItem(Protocol):
 class WorkQueue(Protocol):
     """Give out work, one message for each unfinished operation."""
 
-    async def dispatch(self, key: WorkKey) -> bool:
-        """Put work in, unless it is there already; say whether it was put in now."""
+    async def dispatch(self, key: WorkKey, *, priority: int = 0) -> bool:
+        """Put work in, unless it is there already; say whether it was put in now.
+
+        It goes before all that waits with a lower priority and was never given out.
+        """
+        ...
+
+    async def prioritize(self, key: WorkKey, priority: int) -> None:
+        """Give work another place among what waits; nothing for what was given out before, or is not there."""
         ...
 
     async def contains(self, key: WorkKey) -> bool:

@@ -48,6 +48,7 @@ def start(
         float | None, typer.Option(help="Save a checkpoint when this much time has passed.")
     ] = None,
     queue: Annotated[str, typer.Option(help="Queue of work to put it into.")] = "default",
+    priority: Annotated[int, typer.Option(min=0, max=100, help="Of what waits, more comes first.")] = 0,
     command_id: Annotated[
         str | None, typer.Option(help="Idempotency key: the same key never starts a second operation.")
     ] = None,
@@ -74,6 +75,7 @@ def start(
             spec=read_spec(spec, overrides or []),
             name=name,
             queue=queue,
+            priority=priority,
             options=options,
             dry_run=dry_run,
         )

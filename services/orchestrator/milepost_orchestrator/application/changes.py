@@ -7,6 +7,7 @@ from milepost_contracts.commands import (
     CheckpointNow,
     DeleteCheckpoint,
     PinCheckpoint,
+    PrioritizeOperation,
     UnpinCheckpoint,
 )
 from milepost_contracts.events import (
@@ -16,6 +17,7 @@ from milepost_contracts.events import (
     CheckpointRequested,
     CheckpointUnpinned,
     Event,
+    Prioritized,
 )
 from milepost_contracts.verdicts import Accepted, Duplicate
 
@@ -31,17 +33,24 @@ from milepost_orchestrator.domain.checkpoint_decisions import (
 )
 from milepost_orchestrator.domain.decisions import decide_cancel
 from milepost_orchestrator.domain.operation import Operation
+from milepost_orchestrator.domain.priority_decisions import decide_prioritize
 from milepost_orchestrator.domain.rejections import CommandIdentity, Rejection, Repeated
 
 ChangeCommand: TypeAlias = (
-    CancelOperation | CheckpointNow | PinCheckpoint | UnpinCheckpoint | DeleteCheckpoint
+    CancelOperation | CheckpointNow | PrioritizeOperation | PinCheckpoint | UnpinCheckpoint | DeleteCheckpoint
 )
 Change: TypeAlias = (
-    CancelRequested | CheckpointRequested | CheckpointPinned | CheckpointUnpinned | CheckpointDeleted
+    CancelRequested
+    | CheckpointRequested
+    | Prioritized
+    | CheckpointPinned
+    | CheckpointUnpinned
+    | CheckpointDeleted
 )
 _EVENTS: dict[type[ChangeCommand], type[Event]] = {
     CancelOperation: CancelRequested,
     CheckpointNow: CheckpointRequested,
+    PrioritizeOperation: Prioritized,
     PinCheckpoint: CheckpointPinned,
     UnpinCheckpoint: CheckpointUnpinned,
     DeleteCheckpoint: CheckpointDeleted,
@@ -90,6 +99,8 @@ class OperationChanges:
                 return decide_cancel(state, command, identity, requested_by, self._writer.now())
             case CheckpointNow():
                 return decide_checkpoint_now(state, command, identity, requested_by)
+            case PrioritizeOperation():
+                return decide_prioritize(state, command, identity, requested_by)
             case PinCheckpoint() | UnpinCheckpoint():
                 return decide_pin(state, command, identity, requested_by)
             case DeleteCheckpoint():

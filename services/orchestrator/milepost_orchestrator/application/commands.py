@@ -178,6 +178,7 @@ class CommandHandler:
         return Requested(
             kind=command.kind,
             queue=command.queue,
+            priority=command.priority,
             name=command.name,
             spec=resolved.spec,
             inputs=resolved.inputs,

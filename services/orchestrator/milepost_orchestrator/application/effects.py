@@ -15,6 +15,7 @@ from milepost_contracts.events import (
     CheckpointDeleted,
     CheckpointRequested,
     Event,
+    Prioritized,
     Requested,
     Resumed,
     Side,
@@ -31,7 +32,7 @@ from milepost_runtime.work_queue import WorkKey, WorkQueue
 from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.domain.decisions import cancelled_by_force
-from milepost_orchestrator.domain.operation import Cancelling, is_terminal
+from milepost_orchestrator.domain.operation import Cancelling, Queued, is_terminal
 
 log = structlog.get_logger()
 FENCE_GRACE_SECONDS = 3.0
@@ -114,6 +115,8 @@ class Effects:
                 await self.dispatch(operation_id)
             case CancelRequested():
                 await self.cancel(operation_id)
+            case Prioritized():
+                await self._reorder(operation_id)
             case CheckpointRequested():
                 await self._signals.notify(operation_id)
             case CheckpointDeleted():
@@ -137,11 +140,11 @@ class Effects:
         """Make sure that there is work for the operation, unless it has ended."""
         state = await self._operations.load(operation_id)
         if state is not None and not is_terminal(state) and state.facts.imported_from is None:
-            await self._dispatch(operation_id, state.facts.requested)
+            await self._dispatch(operation_id, state.facts.requested, state.facts.priority)
 
     async def dispatch_new(self, operation_id: str, requested: Requested) -> None:
         """Put work in for an operation that was requested just now; nothing needs to be looked up."""
-        await self._dispatch(operation_id, requested)
+        await self._dispatch(operation_id, requested, requested.priority)
 
     async def create_child(self, resumed: Resumed, *, resumed_event_id: str, command_id: str | None) -> None:
         """Make sure that the child of an accepted resume exists and has work."""
@@ -159,7 +162,7 @@ class Effects:
             await self.dispatch(child_id)  # it exists; it may have ended already
             return
         log.info("resumed", operation_id=child_id, parent_id=child.parent_id)
-        await self._dispatch(child_id, child)
+        await self._dispatch(child_id, child, child.priority)
 
     async def finish_resume(self, parent_id: str, child_id: str) -> None:
         """Create the child of an accepted resume whose follow-up was cut off."""
@@ -203,8 +206,16 @@ class Effects:
             return None
         return self._appender.now() + timedelta(seconds=LOST_RACE_SECONDS)
 
-    async def _dispatch(self, operation_id: str, requested: Requested) -> None:
-        if await self._work_queue.dispatch(work_key(operation_id, requested)):
+    async def _reorder(self, operation_id: str) -> None:
+        """Give what waits its place in the queue; what a worker has already has none."""
+        state = await self._operations.load(operation_id)
+        if isinstance(state, Queued):
+            key = work_key(operation_id, state.facts.requested)
+            await self._work_queue.prioritize(key, state.facts.priority)
+
+    async def _dispatch(self, operation_id: str, requested: Requested, priority: int) -> None:
+        key = work_key(operation_id, requested)
+        if await self._work_queue.dispatch(key, priority=priority):
             log.info("dispatched", operation_id=operation_id, kind=requested.kind, queue=requested.queue)
 
     async def _end_cancelled(self, state: Cancelling, expected_sequence: int) -> None:

@@ -10,6 +10,7 @@ from milepost_contracts.events import (
     CheckpointDeleted,
     CheckpointRequested,
     Event,
+    Prioritized,
     Requested,
     Resumed,
 )
@@ -22,6 +23,7 @@ REACTOR_EVENTS: tuple[type[Event], ...] = (
     Resumed,
     CancelRequested,
     CheckpointRequested,
+    Prioritized,
     CheckpointDeleted,
 )
 

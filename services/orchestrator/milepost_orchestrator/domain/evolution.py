@@ -45,6 +45,7 @@ _BY_COMMAND = (
     events.CancelRequested,
     events.Resumed,
     events.CheckpointRequested,
+    events.Prioritized,
     events.CheckpointPinned,
     events.CheckpointUnpinned,
     events.CheckpointDeleted,
@@ -112,6 +113,8 @@ def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
             return replace(state, facts=facts)
         case events.CheckpointContinued():
             return replace(state, facts=_continued(state.facts, event, entry.time))
+        case events.Prioritized(priority=priority):
+            return replace(state, facts=replace(state.facts, priority=priority))
         case events.CheckpointRequested():
             return state  # what comes of it is a checkpoint
         case events.Archived():
@@ -167,6 +170,7 @@ def _requested(entry: Recorded, event: events.Requested) -> Operation:
             unit=event.origin.unit if event.origin else 0,
             commands={entry.causation_id: entry.event_id} if entry.causation_id else {},
             imported_from=entry.imported_from,
+            priority=event.priority,
         )
     )
 

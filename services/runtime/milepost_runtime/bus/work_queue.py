@@ -18,14 +18,13 @@ from milepost_runtime.bus.jetstream import (
     MESSAGE_NOT_FOUND,
     NANOSECONDS,
     PATIENCE_SECONDS,
-    STORE_FAILED,
-    SUBJECT_IS_FULL,
     JetStream,
     JsonMap,
 )
 from milepost_runtime.bus.replies import ACK_PREFIX, NAK, NoAnswerError, NoAnswerReason, status_of
 from milepost_runtime.bus.topology import Topology
 from milepost_runtime.bus.work_consumer import ensure_work_consumer, work_lease
+from milepost_runtime.bus.work_order import WorkOrder, put_work
 from milepost_runtime.errors import BusRefusedError, BusUnavailableError
 from milepost_runtime.settings import BusSettings
 from milepost_runtime.work_queue import WorkKey
@@ -84,19 +83,18 @@ class JetStreamWorkQueue:
         self._topology = Topology(settings)
         self._lease_seconds = lease_seconds
         self._leases: dict[str, float] = {}
+        self._order = WorkOrder(connection, settings)
 
-    async def dispatch(self, key: WorkKey) -> bool:
+    async def dispatch(self, key: WorkKey, *, priority: int = 0) -> bool:
         """Put work in, unless it is there; see the port."""
-        body = json.dumps({"kind": key.kind, "queue": key.queue, "operation_id": key.operation_id})
-        try:
-            await self._jetstream.publish(
-                self._subject(key), body.encode(), headers={"Nats-Expected-Stream": self._topology.work}
-            )
-        except BusRefusedError as error:
-            if error.error_code == STORE_FAILED and SUBJECT_IS_FULL in error.detail:
-                return False
-            raise
-        return True
+        put_in = await put_work(self._jetstream, self._topology.work, self._subject(key), priority)
+        if put_in and priority > 0:
+            await self._order.restore(key.kind)
+        return put_in
+
+    async def prioritize(self, key: WorkKey, priority: int) -> None:
+        """Give work another place among what waits; see the port."""
+        await self._order.restore(key.kind, {self._subject(key): priority})
 
     async def contains(self, key: WorkKey) -> bool:
         """Say whether the work is waiting or leased; see the port."""

@@ -15,6 +15,7 @@ LEASE_SECONDS = 10.0
 class _Work:
     key: WorkKey
     free_at_seconds: float
+    priority: int = field(default=0, kw_only=True)
     """Waiting from then on; before that leased, or given back with a delay."""
     deliveries: int = 0
 
@@ -50,14 +51,19 @@ class MemoryWorkQueue:
         self._works: dict[WorkKey, _Work] = {}
         self._changed = asyncio.Event()
 
-    async def dispatch(self, key: WorkKey) -> bool:
+    async def dispatch(self, key: WorkKey, *, priority: int = 0) -> bool:
         """Put work in, unless it is there; see the port."""
         Subjects().work(key.kind, key.queue, key.operation_id)  # the same names are refused
         if key in self._works:
             return False
-        self._works[key] = _Work(key, self._clock.monotonic_seconds())
+        self._works[key] = _Work(key, self._clock.monotonic_seconds(), priority=priority)
         self._changed_now()
         return True
+
+    async def prioritize(self, key: WorkKey, priority: int) -> None:
+        """Give work another place; see the port."""
+        if key in self._works and self._works[key].deliveries == 0:
+            self._works[key].priority = priority
 
     async def contains(self, key: WorkKey) -> bool:
         """Say whether the work is waiting or leased; see the port."""
@@ -92,10 +98,10 @@ class MemoryWorkQueue:
 
     def _free(self, kind: str) -> _Work | None:
         now = self._clock.monotonic_seconds()
-        return next(
-            (work for work in self._works.values() if work.key.kind == kind and work.free_at_seconds <= now),
-            None,
-        )
+        free = [
+            each for each in self._works.values() if each.key.kind == kind and each.free_at_seconds <= now
+        ]
+        return min(free, key=lambda work: (work.deliveries == 0, -work.priority), default=None)
 
     def _changed_now(self) -> None:
         self._changed.set()

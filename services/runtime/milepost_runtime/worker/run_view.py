@@ -23,6 +23,7 @@ from milepost_contracts.events import (
     Claimed,
     Completed,
     Failed,
+    Prioritized,
     Progress,
     Released,
     Requested,
@@ -99,7 +100,13 @@ def _evolve(view: RunView, entry: LogEntry) -> RunView:
             return replace(view, owned=False, ended=True, unit=event.unit)
         case Started() | Progress() | Resumed() | CheckpointRecorded():
             return view
-        case CheckpointRequested() | CheckpointPinned() | CheckpointUnpinned() | CheckpointContinued():
+        case (
+            Prioritized()
+            | CheckpointRequested()
+            | CheckpointPinned()
+            | CheckpointUnpinned()
+            | CheckpointContinued()
+        ):
             return view
 
 

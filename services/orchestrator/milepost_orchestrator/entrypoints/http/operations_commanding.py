@@ -7,7 +7,7 @@ from milepost_orchestrator.entrypoints.http.authorization import CommandSender
 from milepost_orchestrator.entrypoints.http.commanding import add_command, send, summary_of
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 
-ABOUT_AN_OPERATION = ("cancel", "resume", "fork", "retry", "checkpoint-now")
+ABOUT_AN_OPERATION = ("cancel", "resume", "fork", "retry", "checkpoint-now", "prioritize")
 """Commands at ``POST /operations/{operation_id}/<command>``."""
 
 

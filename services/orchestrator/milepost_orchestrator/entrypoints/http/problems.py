@@ -38,6 +38,8 @@ _STATUS: dict[RejectionCode, int] = {
     RejectionCode.INVALID_SCHEDULE: 422,
     RejectionCode.SCHEDULE_NOT_FOUND: 404,
     RejectionCode.SCHEDULE_UNCHANGED: 409,
+    RejectionCode.NOT_QUEUED: 409,
+    RejectionCode.PRIORITY_UNCHANGED: 409,
     RejectionCode.UNAVAILABLE: 503,
 }
 
