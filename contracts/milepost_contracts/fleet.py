@@ -2,6 +2,7 @@
 
 from pydantic import AwareDatetime
 
+from milepost_contracts.capabilities import Capabilities
 from milepost_contracts.ids import KindName, OperationId, WorkerId
 from milepost_contracts.model import ContractModel
 
@@ -19,3 +20,5 @@ class WorkerHeartbeat(ContractModel):
     operations: tuple[OperationId, ...]
     started_at: AwareDatetime
     seen_at: AwareDatetime
+    capabilities: Capabilities = Capabilities()
+    """What it has, for operations that need something."""

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from milepost_contracts.capabilities import Needs
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.ids import KindName, Token
 from milepost_contracts.model import ContractModel, JsonObject
@@ -24,6 +25,8 @@ class RunOptions(ContractModel):
     """After this many lost attempts the operation fails."""
     accept_environment: bool = False
     """The environment (versions, device) may differ from the checkpoint's; equality is then not promised."""
+    needs: Needs | None = Field(default=None, exclude_if=lambda needs: needs is None)
+    """What its worker must have; any worker of the kind will do when absent, and then nothing is said of it."""
 
 
 class StartOperation(ContractModel):

@@ -64,9 +64,11 @@ COMMANDS: tuple[CommandEntry, ...] = (
     CommandEntry("follow", "follow", LOOKING, "Watch an operation until it has ended."),
     CommandEntry("checkpoints", "checkpoints", LOOKING, "List checkpoints, show, save, pin and delete one."),
     CommandEntry(
-        "cleanup", "cleanup", OPERATIONS, "Delete old checkpoints by rules; shown before, and confirmed."
+        "cleanup", "cleanup", OPERATIONS, "Delete the checkpoints that nothing needs and no rule keeps."
     ),
-    CommandEntry("storage", "storage", LOOKING, "How much is kept; count and sweep what nothing refers to."),
+    CommandEntry(
+        "storage", "storage", LOOKING, "Show how much is kept, find what nothing refers to, and remove it."
+    ),
     CommandEntry("events", "events", LOOKING, "Show, step through, export, import and compare events."),
     CommandEntry(
         "projections",

@@ -1,9 +1,11 @@
 """How an operation is to be run, from the options of ``start`` and ``resume``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from milepost_contracts import events
+from milepost_contracts.capabilities import Needs
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.commands import RunOptions
 from milepost_contracts.messages import problems_of
@@ -24,6 +26,7 @@ def run_options(
     every_units: int | None,
     every_seconds: float | None,
     accept_environment: bool = False,
+    needs: Needs | None = None,
 ) -> RunOptions:
     """Return the options; only what was asked for is set, a pace of 0 as none.
 
@@ -37,10 +40,26 @@ def run_options(
         given["pace_units_per_second"] = None if pace == FULL_SPEED else pace
     if accept_environment:
         given["accept_environment"] = True
+    if needs is not None:
+        given["needs"] = needs
     try:
         if every_units is not None or every_seconds is not None:
             given["checkpoint"] = CheckpointPolicySpec(every_units=every_units, every_seconds=every_seconds)
         return RunOptions(**given)
+    except ValidationError as error:
+        raise faults_of(error) from error
+
+
+def needs_of(gpus: int, memory_gb: float, labels: Sequence[str]) -> Needs | None:
+    """Return what a worker must have; None when any will do.
+
+    Raises:
+        UsageFaultError: a label is impossible.
+    """
+    if not (gpus or memory_gb or labels):
+        return None
+    try:
+        return Needs(gpus=gpus, memory_bytes=int(memory_gb * 1e9), labels=tuple(labels))
     except ValidationError as error:
         raise faults_of(error) from error
 

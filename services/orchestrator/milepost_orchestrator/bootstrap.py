@@ -40,6 +40,7 @@ from milepost_orchestrator.adapters.settings import DatabaseSettings
 from milepost_orchestrator.adapters.storage_statistics import PostgresStorageStatistics
 from milepost_orchestrator.adapters.verdicts import VerdictPublisher
 from milepost_orchestrator.application.alarms import Alarms
+from milepost_orchestrator.application.attention import Attention
 from milepost_orchestrator.application.commands import CommandHandler
 from milepost_orchestrator.application.curves import Curves
 from milepost_orchestrator.application.dispatching import Dispatching
@@ -57,12 +58,14 @@ from milepost_orchestrator.application.queries import Queries
 from milepost_orchestrator.application.reactor import REACTOR_EVENTS, Reactor
 from milepost_orchestrator.application.registrar import REGISTRAR_EVENTS, Registrar
 from milepost_orchestrator.application.schedules import Schedules
+from milepost_orchestrator.application.sightings import Sightings
 from milepost_orchestrator.application.specs import SpecResolver
 from milepost_orchestrator.application.sweeper import Sweeper
 from milepost_orchestrator.application.timekeeper import Timekeeper
 from milepost_orchestrator.application.trained_models import TrainedModels
 from milepost_orchestrator.collection import collect_rarely
 from milepost_orchestrator.janitor_settings import GRACE_SECONDS, janitor_settings, orphan_grace_seconds
+from milepost_orchestrator.stall_settings import stall_settings
 
 SWEEP_SECONDS = 10.0
 PARALLEL_MAX = 4
@@ -81,6 +84,8 @@ class OrchestratorSettings:
     sweep_seconds: float = SWEEP_SECONDS
     orphan_grace_seconds: float = GRACE_SECONDS
     janitor: JanitorSettings = field(default_factory=JanitorSettings)
+    stall_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    """By kind: how long an operation may go without a word of its worker; ``*`` for all others."""
 
     def __post_init__(self) -> None:
         if self.sweep_seconds <= 0:
@@ -102,6 +107,7 @@ class OrchestratorSettings:
             sweep_seconds=sweep_seconds,
             orphan_grace_seconds=orphan_grace_seconds(environment),
             janitor=janitor_settings(environment),
+            stall_seconds=stall_settings(environment),
         )
 
 
@@ -130,6 +136,7 @@ class Orchestrator:
     fleet: FleetView
     sweeper: Sweeper
     queries: Queries
+    sightings: Sightings
     history: History
     readiness: ReadinessChecks
     curves: Curves
@@ -185,6 +192,7 @@ def _compose(
     read_model = PostgresReadModel(engine)
     fleet = NatsFleet(connection, settings.bus)
     live = LiveFeed()
+    sightings = Sightings(fleet)
     models = ModelPinning(TrainedModels(operations, read_model, store))
     specs = SpecResolver(NatsKindCatalogue(connection, settings.bus), DatasetCatalogue(store), models)
     orphans = OrphanSweep(
@@ -244,7 +252,14 @@ def _compose(
             signals,
             interval_seconds=settings.sweep_seconds,
         ),
-        queries=Queries(read_model, operations, fleet, dispatching),
+        queries=Queries(
+            read_model,
+            operations,
+            fleet,
+            dispatching,
+            Attention(event_log, sightings, SystemClock(), settings.stall_seconds),
+        ),
+        sightings=sightings,
         history=History(event_log),
         readiness=ReadinessChecks(connection, settings.bus, engine, store),
         curves=Curves(PostgresCurves(engine)),

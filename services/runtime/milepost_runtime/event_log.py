@@ -117,6 +117,10 @@ class EventLog(Protocol):
         """Return the sequence of the newest event of that side, 0 for none."""
         ...
 
+    async def last_time(self, operation_id: str, side: Side) -> datetime | None:
+        """Return when the newest event of that side was recorded, None without one."""
+        ...
+
     def read_range(self, first_sequence: int, last_sequence: int | None = None) -> AsyncIterator[LogEntry]:
         """Yield events of all operations in order, to ``last_sequence`` or to the present end, then stop."""
         ...

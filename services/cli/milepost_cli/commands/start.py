@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
 from milepost_cli.overrides import read_spec
-from milepost_cli.run_options import faults_of, run_options
+from milepost_cli.run_options import faults_of, needs_of, run_options
 from milepost_cli.sending import send
 
 app = new_app()
@@ -49,6 +49,13 @@ def start(
     ] = None,
     queue: Annotated[str, typer.Option(help="Queue of work to put it into.")] = "default",
     priority: Annotated[int, typer.Option(min=0, max=100, help="Of what waits, more comes first.")] = 0,
+    needs_gpus: Annotated[int, typer.Option(min=0, help="Only for a worker with so many GPUs.")] = 0,
+    needs_memory_gb: Annotated[
+        float, typer.Option(min=0, help="Only for a worker with so much memory, in GB.")
+    ] = 0.0,
+    needs_label: Annotated[
+        list[str], typer.Option(help="Only for a worker with this label; repeatable.", show_default=False)
+    ] = [],  # noqa: B006 - typer copies it
     command_id: Annotated[
         str | None, typer.Option(help="Idempotency key: the same key never starts a second operation.")
     ] = None,
@@ -68,6 +75,7 @@ def start(
         pace=pace,
         every_units=checkpoint_every_units,
         every_seconds=checkpoint_every_seconds,
+        needs=needs_of(needs_gpus, needs_memory_gb, needs_label),
     )
     try:
         command = StartOperation(

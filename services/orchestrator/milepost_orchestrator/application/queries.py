@@ -9,6 +9,7 @@ from milepost_runtime.errors import BusUnavailableError
 from milepost_runtime.fleet import Fleet
 from milepost_runtime.work_queue import WorkKey
 
+from milepost_orchestrator.application.attention import Attention
 from milepost_orchestrator.application.dispatching import Dispatching
 from milepost_orchestrator.application.documents import (
     Document,
@@ -100,8 +101,14 @@ class Queries:
     """Answers questions; documents are JSON-ready."""
 
     def __init__(
-        self, read_model: ReadModel, operations: Operations, fleet: Fleet, dispatching: Dispatching
+        self,
+        read_model: ReadModel,
+        operations: Operations,
+        fleet: Fleet,
+        dispatching: Dispatching,
+        attention: Attention,
     ) -> None:
+        self._attention = attention
         self._dispatching = dispatching
         self._read_model = read_model
         self._operations = operations
@@ -170,7 +177,7 @@ class Queries:
             gated = None
             if document["status"] == Status.QUEUED:
                 gated = gated_document(document["kind"], await self._dispatching.policy(), workers)
-            return gated or waiting_document(document, workers)
+            return gated or waiting_document(document, workers, await self._attention.quiet(document))
         except BusUnavailableError as error:
             log.warning("the fleet cannot be read", reason=str(error))
             return None  # the operation itself is worth showing all the same

@@ -68,6 +68,7 @@ class Service:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(parts.reactor.run(), name="reactor")
+                    tasks.create_task(parts.sightings.run(), name="sightings")
                     tasks.create_task(parts.registrar.run(), name="registrar")
                     tasks.create_task(parts.alarms.run(parts.effects.enforce_deadline), name="alarms")
                     tasks.create_task(parts.timers.run(parts.timekeeper.ring), name="timers")

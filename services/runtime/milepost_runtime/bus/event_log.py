@@ -7,6 +7,7 @@ expected one then tells whose it is: ours, or another writer's who was first.
 
 import base64
 from collections.abc import AsyncGenerator, Collection
+from datetime import datetime
 
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.errors import ContractError
@@ -93,6 +94,11 @@ class JetStreamEventLog:
         """Return the newest sequence of one side; see the port. Answered by the stream's leader."""
         message = await self._get({"last_by_subj": self._subjects.events(operation_id, side)})
         return 0 if message is None else int(message["seq"])
+
+    async def last_time(self, operation_id: str, side: Side) -> datetime | None:
+        """Return when the newest event of that side was recorded, by the server's clock; see the port."""
+        message = await self._get({"last_by_subj": self._subjects.events(operation_id, side)})
+        return None if message is None else datetime.fromisoformat(str(message["time"]))
 
     async def read_range(
         self, first_sequence: int, last_sequence: int | None = None

@@ -10,6 +10,7 @@ read has to be read again.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing
+from datetime import datetime
 from typing import cast
 
 from milepost_contracts.envelope import Envelope
@@ -37,6 +38,10 @@ class ArchivedEventLog:
     async def last_sequence(self, operation_id: str, side: Side) -> int:
         """Return the newest sequence that an append must expect: of what the log itself still holds."""
         return await self._event_log.last_sequence(operation_id, side)
+
+    async def last_time(self, operation_id: str, side: Side) -> datetime | None:
+        """Return when the newest event of that side was recorded, of what the log itself still holds."""
+        return await self._event_log.last_time(operation_id, side)
 
     async def read_operation(
         self, operation_id: str, *, side: Side | None = None, without: Collection[type[Event]] = ()

@@ -6,6 +6,7 @@ hand: ``away`` makes every append fail, ``lose_next_answer`` stores the next one
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection
+from datetime import datetime
 
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.events import EVENTS, Archived, Event, Progress, Side
@@ -67,6 +68,11 @@ class MemoryEventLog:
     async def last_sequence(self, operation_id: str, side: Side) -> int:
         """Return the newest sequence of one side; see the port."""
         return max((e.sequence for e in self._of(operation_id) if e.event.SIDE is side), default=0)
+
+    async def last_time(self, operation_id: str, side: Side) -> datetime | None:
+        """Return when the newest event of one side was recorded; see the port."""
+        times = [entry.envelope.time for entry in self._of(operation_id) if entry.event.SIDE is side]
+        return times[-1] if times else None
 
     async def read_range(
         self, first_sequence: int, last_sequence: int | None = None

@@ -10,6 +10,7 @@ import socket
 from dataclasses import dataclass, replace
 
 import structlog
+from milepost_contracts.capabilities import lacking
 from milepost_contracts.events import Claimed, Failed, Progress, Requested, Side
 from milepost_contracts.failures import Failure, FailureCode
 
@@ -33,6 +34,8 @@ from milepost_runtime.worker.settings import WorkerSettings
 
 log = structlog.get_logger()
 ASK_SECONDS = 0.5
+UNABLE_SECONDS_MAX = 5.0
+"""Work that this worker may not have comes to another after at most so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,10 @@ class Claimer:
         operation_id = item.key.operation_id
         view = await self._view(operation_id)
         decision = decide_claim(view)
+        if isinstance(decision, Claim | AskOwner) and (lacks := self._lacks(view)):
+            log.debug("not for this worker", operation_id=operation_id, lacks=lacks)
+            await item.give_back(delay_seconds=min(0.5 * item.deliveries, UNABLE_SECONDS_MAX))
+            return None
         if isinstance(decision, AskOwner):
             if await self._owner_answers(operation_id):
                 log.info("owner is alive", operation_id=operation_id)
@@ -87,6 +94,11 @@ class Claimer:
                 log.error("work without a request", operation_id=operation_id)
                 await item.give_back(delay_seconds=self._settings.lease_seconds)
         return None
+
+    def _lacks(self, view: RunView) -> tuple[str, ...]:
+        return (
+            () if view.request is None else lacking(view.request.options.needs, self._settings.capabilities)
+        )
 
     async def _append_claim(self, item: WorkItem, view: RunView, attempt: int) -> ClaimedOperation | None:
         operation_id = item.key.operation_id

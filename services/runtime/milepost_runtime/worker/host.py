@@ -191,6 +191,7 @@ class WorkerHost:
                     operations=tuple(sorted(self._attempts)),
                     started_at=self._started_at,
                     seen_at=self._attempt_ports.clock.now(),
+                    capabilities=self._settings.capabilities,
                 )
             )
         except BusUnavailableError as error:

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from milepost_contracts.capabilities import Capabilities
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from pydantic import ValidationError
 
 from milepost_runtime.errors import SettingsError
+from milepost_runtime.worker.machine import capabilities_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class WorkerSettings:
     """Wait before an operation whose attempt was lost is given to a worker again; doubles each time."""
     checkpoint: CheckpointPolicySpec | None = None
     """When to save, unless the command says otherwise; the kind's own default when absent."""
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    """What this worker has, for operations that need something."""
 
     def __post_init__(self) -> None:
         if self.slots < 1:
@@ -60,7 +64,7 @@ class WorkerSettings:
     def from_environment(
         cls, worker_id: str, kind: str, directory: Path, environment: Mapping[str, str] = os.environ
     ) -> Self:
-        """Read MILEPOST_WORKER_SLOTS, _LEASE_SECONDS, _CANCEL_GRACE_SECONDS and _CHECKPOINT (JSON)."""
+        """Read MILEPOST_WORKER_SLOTS, _LEASE_SECONDS, _CANCEL_GRACE_SECONDS, _CHECKPOINT, and what it has."""
         checkpoint = environment.get("MILEPOST_WORKER_CHECKPOINT")
         try:
             return cls(
@@ -71,6 +75,7 @@ class WorkerSettings:
                 lease_seconds=float(environment.get("MILEPOST_WORKER_LEASE_SECONDS", "10")),
                 cancel_grace_seconds=float(environment.get("MILEPOST_WORKER_CANCEL_GRACE_SECONDS", "30")),
                 checkpoint=CheckpointPolicySpec.model_validate_json(checkpoint) if checkpoint else None,
+                capabilities=capabilities_of(environment),
             )
         except (ValueError, ValidationError) as error:
             raise SettingsError(f"a MILEPOST_WORKER_* variable is wrong: {error}") from error
