@@ -43,7 +43,7 @@ def archive(
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Move the events of operations that ended long ago into files in the object store, out of the log.
+    """Move events of operations that ended long ago to the object store.
 
     They are shown, folded, exported, resumed and rebuilt from as before. Ctrl-C at any time; the next run goes on.
     """
