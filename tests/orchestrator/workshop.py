@@ -40,6 +40,7 @@ from milepost_runtime.store.directory import DirectoryArtifactStore
 from milepost_runtime.testing.clock import ManualClock
 from milepost_runtime.testing.event_log import MemoryEventLog
 from milepost_runtime.testing.fleet import MemoryKindCatalogue
+from milepost_runtime.testing.kill_points import KillPoints
 from milepost_runtime.testing.record_log import MemoryRecordLog
 from milepost_runtime.testing.signals import MemorySignals
 from milepost_runtime.testing.work_queue import MemoryWorkQueue
@@ -127,43 +128,62 @@ class MemoryCandidates:
 class Workshop:
     """Everything composed, with its doubles at hand."""
 
-    def __init__(self, directory: Path, event_log: MemoryEventLog | None = None) -> None:
-        self.event_log = event_log or MemoryEventLog()
-        self.work_queue = MemoryWorkQueue()
-        self.signals = MemorySignals()
-        self.kinds = MemoryKindCatalogue()
-        self.datasets = MemoryDatasets({"aapl": dataset()})
-        self.store = DirectoryArtifactStore(directory / "store")
-        self.operations = Operations(self.event_log)
-        self.clock = ManualClock(EPOCH)
-        self.appender = Appender(self.event_log, self.clock, "/orchestrator/o-1")
+    def __init__(
+        self,
+        directory: Path,
+        event_log: MemoryEventLog | None = None,
+        *,
+        over: "Workshop | None" = None,
+        points: KillPoints | None = None,
+        name: str = "o-1",
+    ) -> None:
+        """Compose an orchestrator; ``over`` another one's doubles, and dying at ``points`` of its calls."""
+        self.event_log = event_log or (over.event_log if over else MemoryEventLog())
+        self.clock = over.clock if over else ManualClock(EPOCH)
+        self.work_queue = over.work_queue if over else MemoryWorkQueue(self.clock)
+        self.signals = over.signals if over else MemorySignals()
+        self.kinds = over.kinds if over else MemoryKindCatalogue()
+        self.datasets = over.datasets if over else MemoryDatasets({"aapl": dataset()})
+        self.store = over.store if over else DirectoryArtifactStore(directory / "store")
+        self.records = over.records if over else MemoryRecordLog()
+        self.gate = over.gate if over else MemoryWorkGate()
+        self.directory = directory
+        self._compose(points or KillPoints(), f"/orchestrator/{name}")
+
+    def _compose(self, points: KillPoints, source: str) -> None:
+        event_log, store = points.guard(self.event_log), points.guard(self.store)
+        records = points.guard(self.records)
+        self.operations = Operations(event_log)
+        self.appender = Appender(event_log, self.clock, source)
         self.alarms = Alarms(self.clock)
         self.effects = Effects(
-            self.operations, self.appender, self.work_queue, self.signals, self.store, self.alarms
+            self.operations,
+            self.appender,
+            points.guard(self.work_queue),
+            points.guard(self.signals),
+            store,
+            self.alarms,
         )
-        models = TrainedModels(self.operations, MemoryOperationIds(self.event_log), self.store)
-        self.specs = SpecResolver(self.kinds, self.datasets, ModelPinning(models))
-        self.records = MemoryRecordLog()
-        self.gate = MemoryWorkGate()
-        self.dispatching = Dispatching(self.records, self.gate, self.clock, "/orchestrator/o-1")
+        models = TrainedModels(self.operations, MemoryOperationIds(self.event_log), store)
+        self.specs = SpecResolver(points.guard(self.kinds), points.guard(self.datasets), ModelPinning(models))
+        self.dispatching = Dispatching(records, points.guard(self.gate), self.clock, source)
         self.timers = Alarms(self.clock)
-        self.schedules = Schedules(self.records, self.specs, self.clock, self.timers, "/orchestrator/o-1")
+        self.schedules = Schedules(records, self.specs, self.clock, self.timers, source)
         self.handler = CommandHandler(
             self.operations,
             self.appender,
             self.effects,
             self.specs,
-            self.store,
+            store,
             self.dispatching,
             self.schedules,
-            MemoryCandidates(self.event_log),
+            points.guard(MemoryCandidates(self.event_log)),
         )
         self.timekeeper = Timekeeper(self.schedules, self.handler, self.clock)
         self.reactor = Reactor(self.effects)
         self.registrar = Registrar(
-            self.operations, self.appender, CheckpointService(self.store, Spool(directory / "spool"))
+            self.operations, self.appender, CheckpointService(store, Spool(self.directory / "spool"))
         )
-        self._directory = directory
 
     async def open(self) -> "Workshop":
         await self.kinds.announce(COUNTER)
@@ -171,13 +191,13 @@ class Workshop:
 
     def keep_state(self, content: bytes = STATE) -> None:
         """Put the artifact of ``stories.snapshot`` into the store."""
-        path = self._directory / "state.json"
+        path = self.directory / "state.json"
         path.write_bytes(content)
         self.store.put_file(path, name="state.json", media_type="application/json")
 
     def keep(self, content: bytes, name: str) -> ArtifactReference:
         """Put an artifact into the store."""
-        path = self._directory / name
+        path = self.directory / name
         path.write_bytes(content)
         return self.store.put_file(path, name=name, media_type="application/json")
 

@@ -172,11 +172,16 @@ class Effects:
                 await self.create_child(event, resumed_event_id=entry.event_id, command_id=entry.causation_id)
 
     async def cancel(self, operation_id: str) -> None:
-        """Tell the owner to look; end the operation here when nobody owns it and it is time to stop."""
+        """Tell the owner to look; end the operation here when nobody owns it and it is time to stop.
+
+        One that has ended leaves no work behind: whoever ended it may have died before removing it.
+        """
         await self._signals.notify(operation_id)
         state, expected_sequence = await self._operations.load_for_run_append(operation_id)
-        if state is None or is_terminal(state) or state.facts.imported_from is not None:
+        if state is None or state.facts.imported_from is not None:
             return
+        if is_terminal(state):
+            await self._work_queue.remove(work_key(operation_id, state.facts.requested))
         if not isinstance(state, Cancelling):
             return
         if _can_end_here(state):

@@ -51,6 +51,11 @@ class MemoryWorkQueue:
         self._works: dict[WorkKey, _Work] = {}
         self._changed = asyncio.Event()
 
+    @property
+    def priorities(self) -> dict[WorkKey, int]:
+        """Everything that is waiting or leased, with its priority."""
+        return {key: work.priority for key, work in self._works.items()}
+
     async def dispatch(self, key: WorkKey, *, priority: int = 0) -> bool:
         """Put work in, unless it is there; see the port."""
         Subjects().work(key.kind, key.queue, key.operation_id)  # the same names are refused
