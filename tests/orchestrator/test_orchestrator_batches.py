@@ -1,6 +1,6 @@
 """Batches of the log into rows: the same rows however the log is cut, and nothing read twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from milepost_contracts.events import Event, Progress
 from milepost_contracts.messages import encode, envelop_event
 from milepost_orchestrator.application.batch_projection import BatchProjection
-from milepost_orchestrator.application.projections import Changes, StateCache, project
+from milepost_orchestrator.application.projections import StateCache, project
 from milepost_runtime.event_log import BatchEntry, LogEntry, ProgressEntry
 from milepost_runtime.progress_entries import progress_entry
 from milepost_runtime.testing.event_log import MemoryEventLog
@@ -28,6 +28,7 @@ from tests.orchestrator.stories import (
     snapshot,
     started,
 )
+from tests.support.memory_rows import Rows
 
 pytestmark = pytest.mark.unit
 AFTER_THE_BEGINNING: tuple[Event, ...] = (
@@ -51,44 +52,6 @@ AFTER_THE_BEGINNING: tuple[Event, ...] = (
 EVENTS = st.lists(
     st.tuples(st.sampled_from(["op-1", "op-2"]), st.sampled_from(AFTER_THE_BEGINNING)), max_size=30
 )
-
-
-class Rows:
-    """What a store would hold after all changes."""
-
-    def __init__(self) -> None:
-        self.tables: dict[str, dict[object, object]] = {}
-        self.cursor_sequence = 0
-
-    async def cursor(self) -> int:
-        return self.cursor_sequence
-
-    async def quarantined(self) -> Mapping[str, frozenset[int]]:
-        return {}
-
-    async def apply(self, changes: Changes, *, cursor_min: int) -> bool:
-        self.take(changes)
-        return True
-
-    def take(self, changes: Changes) -> None:
-        for row in changes.operations:
-            self._put("operations", row.operation_id, row)
-        for row in changes.attempts:
-            self._put("attempts", (row.operation_id, row.attempt), row)
-        for row in changes.checkpoints:
-            self._put("checkpoints", (row.operation_id, row.checkpoint_id), row)
-        for row in changes.artifacts:
-            self._put("artifacts", (row.operation_id, row.checkpoint_id, row.position), row)
-        for row in changes.metrics:
-            self._put("metrics", (row.operation_id, row.name, row.sequence), row)
-        for row in changes.events:
-            self._put("events", row.sequence, row)
-        for row in changes.quarantine:
-            self._put("quarantine", row.sequence, row)
-        self.cursor_sequence = changes.last_sequence
-
-    def _put(self, table: str, key: object, row: object) -> None:
-        self.tables.setdefault(table, {})[key] = row
 
 
 def logged(told: Sequence[tuple[str, Event]]) -> list[LogEntry]:
