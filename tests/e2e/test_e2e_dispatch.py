@@ -32,14 +32,16 @@ def test_held_cancelled_and_resumed_by_filter_and_released(milepost: CommandLine
         assert "resume-in-progress" in str(
             milepost.json("bulk", "resume", *named, "--status", "cancelled", "--dry-run")["codes"]
         )
+        listed = milepost.json("ps", "--name", "night", "--all")["operations"]
+        children = [each["operation_id"] for each in listed if each["operation_id"] not in started]
+        assert len(children) == 2
+        milepost("bulk", "cancel", *named, "--yes", "--deadline", "30s")
+        for operation_id in children:
+            milepost("wait", operation_id, code=1)
+        waiting = milepost.json(*START, "day")["operation_id"]
     finally:
         milepost("dispatch", "release", "backtest")
-    listed = milepost.json("ps", "--name", "night", "--all")["operations"]
-    children = [each["operation_id"] for each in listed if each["operation_id"] not in started]
-    assert len(children) == 2
-    milepost("bulk", "cancel", *named, "--yes", "--deadline", "30s")
-    for operation_id in children:
-        milepost("wait", operation_id, code=1)
+    milepost("wait", waiting)
     assert "nothing is held" in milepost("dispatch", "show").err
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -66,7 +67,7 @@ def test_follow_draws_a_bar_with_progress_rate_and_time_left(milepost: CommandLi
     assert "of 10,000 bars (" in drawn
     assert "bars/s" in drawn
     assert "left" in drawn
-    assert "checkpoint at 2,000" in drawn
+    assert re.search(r"checkpoint at \d,000", drawn)
     assert f"milepost resume {operation_id}" in drawn
 
 

@@ -52,6 +52,7 @@ async def test_any_chain_of_kills_ends_equal(harness: Harness, tmp_path: Path, s
     operation_id = await start_backtest(harness, pace_units_per_second=PACE)
 
     await harness.until_unit(operation_id, rng.randrange(1_000, 3_000))
+    await harness.until(operation_id, lambda event: isinstance(event, StateSnapshot))
     os.kill(child_pid(await owner_of(harness, operation_id)), signal.SIGKILL)
     await harness.until_unit(operation_id, rng.randrange(3_500, 5_000))
     await orchestrator.kill()
@@ -108,7 +109,7 @@ async def test_resume_from_an_older_checkpoint_ends_equal(harness: Harness, tmp_
     await harness.services.worker("w-1", "backtest")
     expected = await undisturbed(harness, tmp_path)
     # A pace lets every periodic checkpoint find the one before it committed.
-    operation_id = await start_backtest(harness, stop_at_unit=5_500, pace_units_per_second=4_000)
+    operation_id = await start_backtest(harness, stop_at_unit=5_500, pace_units_per_second=1_500)
     await harness.end(operation_id)
     saved = snapshots(await harness.events(operation_id, StateSnapshot))
     older = saved[1]

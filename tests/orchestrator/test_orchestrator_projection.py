@@ -18,6 +18,7 @@ from milepost_contracts.events import (
     CheckpointRefused,
     CheckpointRequested,
     CheckpointUnpinned,
+    Prioritized,
     Progress,
     Requested,
 )
@@ -65,6 +66,7 @@ async def tell_everything(running: Running) -> tuple[str, str, str]:
     await running.happen(
         first,
         CheckpointRequested(requested_by="/test"),
+        Prioritized(priority=5, before=0, requested_by="/test"),
         CheckpointPinned(checkpoint_id="cp-1", requested_by="/test"),
     )
     await running.happen(first, attempt_lost(2), claimed(3))

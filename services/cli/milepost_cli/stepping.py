@@ -21,6 +21,7 @@ VALUE_CHARACTERS_MAX = 100
 KEY_BYTES_MAX = 8
 """An arrow is three bytes."""
 KEYS = "n next, b back, f next status, g first, G last, s state, q quit"
+ENDING = frozenset({"q", "\x04"})
 _QUIET = frozenset({"sequence"})
 """Changes with every event."""
 
@@ -38,12 +39,16 @@ class Stepper:
         with single_keys() as keys:
             people().print(Text(KEYS, style="dim"))
             self._show()
-            while (key := keys()) not in ("q", "\x04", ""):
-                self._press(key)
+            while typed := keys():
+                # What was typed while a step was drawn comes all at once; only an arrow is several bytes.
+                for key in [typed] if typed.startswith("\x1b") else typed:
+                    if key in ENDING:
+                        return
+                    self._press(key)
 
     def _press(self, key: str) -> None:
         before = self._place
-        match key if key.startswith("\x1b") else key[0]:
+        match key:
             case "n" | " " | "\r" | "\n" | "j" | "\x1b[C" | "\x1b[B":
                 self._place = min(self._place + 1, len(self._steps) - 1)
             case "b" | "p" | "k" | "\x1b[D" | "\x1b[A":
