@@ -43,6 +43,7 @@ async def one_of_each(running: Running) -> list[str]:
         f"{path}/replay",
         f"{path}/fork",
         "/ui/fleet",
+        "/ui/system",
         "/ui/login",
     ]
 

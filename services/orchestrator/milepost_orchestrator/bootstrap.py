@@ -29,6 +29,7 @@ from milepost_runtime.store.port import ArtifactStore
 from milepost_runtime.store.s3 import S3ArtifactStore
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from milepost_orchestrator.adapters.bus_state import JetStreamBusState
 from milepost_orchestrator.adapters.curves import PostgresCurves
 from milepost_orchestrator.adapters.database import create_engine
 from milepost_orchestrator.adapters.durable_consumer import DurableConsumer
@@ -38,6 +39,7 @@ from milepost_orchestrator.adapters.readiness import ReadinessChecks
 from milepost_orchestrator.adapters.references import PostgresReferences
 from milepost_orchestrator.adapters.settings import DatabaseSettings
 from milepost_orchestrator.adapters.storage_statistics import PostgresStorageStatistics
+from milepost_orchestrator.adapters.system_rows import PostgresSystemRows
 from milepost_orchestrator.adapters.verdicts import VerdictPublisher
 from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.attention import Attention
@@ -54,6 +56,7 @@ from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.application.orphans import OrphanSweep
 from milepost_orchestrator.application.projector import Projector
+from milepost_orchestrator.application.quarantine import Quarantine
 from milepost_orchestrator.application.queries import Queries
 from milepost_orchestrator.application.reactor import REACTOR_EVENTS, Reactor
 from milepost_orchestrator.application.registrar import REGISTRAR_EVENTS, Registrar
@@ -61,6 +64,7 @@ from milepost_orchestrator.application.schedules import Schedules
 from milepost_orchestrator.application.sightings import Sightings
 from milepost_orchestrator.application.specs import SpecResolver
 from milepost_orchestrator.application.sweeper import Sweeper
+from milepost_orchestrator.application.system_view import SystemView
 from milepost_orchestrator.application.timekeeper import Timekeeper
 from milepost_orchestrator.application.trained_models import TrainedModels
 from milepost_orchestrator.collection import collect_rarely
@@ -144,6 +148,7 @@ class Orchestrator:
     storage: PostgresStorageStatistics
     orphans: OrphanSweep
     janitor: Janitor
+    system: SystemView
 
 
 @asynccontextmanager
@@ -267,4 +272,10 @@ def _compose(
         storage=PostgresStorageStatistics(engine),
         orphans=orphans,
         janitor=Janitor(handler, orphans, settings.janitor),
+        system=SystemView(
+            JetStreamBusState(connection, settings.bus),
+            PostgresSystemRows(engine),
+            Quarantine(event_log, PostgresProjectionStore(engine)),
+            dispatching,
+        ),
     )

@@ -73,6 +73,10 @@ class Dispatching:
         """
         return (await self._load()).policy
 
+    async def recorded(self) -> list[RecordedDispatch]:
+        """Return what was ever changed about dispatch, oldest first; raises as ``policy`` does."""
+        return [_recorded(record) for record in await self._records.read(DISPATCH)]
+
     async def handle(self, command: DispatchCommand, sender: Sender) -> Answer:
         """Answer the command.
 
@@ -121,8 +125,8 @@ class Dispatching:
 
     async def _load(self) -> Dispatch:
         state = Dispatch()
-        for record in await self._records.read(DISPATCH):
-            state = evolve_dispatch(state, _recorded(record))
+        for each in await self.recorded():
+            state = evolve_dispatch(state, each)
         return state
 
 

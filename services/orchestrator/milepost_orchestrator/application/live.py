@@ -104,6 +104,7 @@ class LiveFeed:
         self.generation = 0
         """Other than before when the projection has begun anew; sequences seen before mean nothing then."""
         self.is_closed = False
+        self._closed = asyncio.Event()
 
     def changed(self, changes: Changes) -> None:
         """Take in a batch that is committed."""
@@ -128,7 +129,16 @@ class LiveFeed:
     def close(self) -> None:
         """Let every reader end."""
         self.is_closed = True
+        self._closed.set()
         self._wake()
+
+    async def closed(self, *, timeout_seconds: float) -> None:
+        """Wait until it is closed, but not for ever."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            return
 
     def since(self, sequence: int) -> Sequence[LiveBatch] | None:
         """Return the batches after ``sequence``, None when some of them are held no more."""

@@ -96,6 +96,14 @@ class JsonView:
         return workers
 
 
+class FrameReader(Protocol):
+    """Something that an event stream is made of."""
+
+    def frames(self) -> AsyncIterator[Frame]:
+        """Yield frames until there are no more."""
+        ...
+
+
 class LiveReader:
     """Makes the frames of one page."""
 

@@ -160,6 +160,7 @@ def http_ports(parts: Orchestrator) -> HttpPorts:
         store=parts.store,
         storage=parts.storage,
         orphans=parts.orphans,
+        system=parts.system,
     )
 
 

@@ -14,6 +14,7 @@ from milepost_contracts.commands import (
     CancelOperation,
     CheckpointNow,
     DeleteCheckpoint,
+    DispatchCommand,
     OperationCommand,
     PinCheckpoint,
     ResumeOperation,
@@ -91,7 +92,10 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 async def sent(
-    ports: HttpPorts, person: Person, command_type: type[OperationCommand], fields: Mapping[str, Any]
+    ports: HttpPorts,
+    person: Person,
+    command_type: type[OperationCommand | DispatchCommand],
+    fields: Mapping[str, Any],
 ) -> Answer:
     """Return the verdict on a command; fields that make none are told by name."""
     command_id = random_id("cmd")

@@ -16,6 +16,7 @@ from milepost_orchestrator.entrypoints.dashboard.operation_page import operation
 from milepost_orchestrator.entrypoints.dashboard.operations_page import operations_page
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
 from milepost_orchestrator.entrypoints.dashboard.replay_page import replay_page
+from milepost_orchestrator.entrypoints.dashboard.system_page import system_page
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 
 PAGES = (
@@ -26,6 +27,7 @@ PAGES = (
     replay_page,
     fork_page,
     fleet_page,
+    system_page,
     actions,
 )
 """Each makes its routes from the ports and the renderer."""

@@ -82,6 +82,11 @@ def absolute(value: str | datetime | None) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def instant(value: str | datetime) -> str:
+    """Return a time as the page's script reads it."""
+    return value if isinstance(value, str) else value.isoformat()
+
+
 def seconds_between(begin: str | None, end: str | None) -> float | None:
     """Return the seconds from one time to another; None while one of them is missing."""
     if begin is None or end is None:
@@ -101,5 +106,6 @@ FILTERS = {
     "size": size,
     "duration": duration,
     "absolute": absolute,
+    "instant": instant,
     "short_id": short_id,
 }

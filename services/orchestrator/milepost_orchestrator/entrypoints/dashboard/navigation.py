@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 PREFIX = "/ui"
+SYSTEM = f"{PREFIX}/system"
 LOGIN = f"{PREFIX}/login"
 LOGOUT = f"{PREFIX}/logout"
 ASSETS = f"{PREFIX}/assets/"
@@ -22,6 +23,7 @@ class Place:
 PLACES = (
     Place("operations", "Operations", f"{PREFIX}/operations"),
     Place("fleet", "Fleet", f"{PREFIX}/fleet"),
+    Place("system", "System", SYSTEM),
 )
 OPERATION_VIEWS = (
     Place("overview", "Overview", ""),

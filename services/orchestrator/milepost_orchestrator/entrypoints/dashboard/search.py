@@ -21,6 +21,7 @@ AGES = {"newer": "age_seconds_max", "older": "age_seconds_min"}
 QUALIFIERS = (*SEVERAL, *SINGLE, *AGES)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGE = re.compile(r"(\d{1,6})([smhdw])")
+AGE_EXAMPLES = "write 30m, 12h, 7d or 2w"
 SEARCH_CHARACTERS_MAX = 500
 
 
@@ -82,6 +83,12 @@ def joined(words: Sequence[str]) -> str:
     return " ".join(f'"{word}"' if re.search(r"\s", word) else word for word in words)
 
 
+def seconds_of_age(text: str) -> int | None:
+    """Return the seconds of an age such as ``12h``; None when it is none."""
+    found = _AGE.fullmatch(text)
+    return None if found is None else int(found[1]) * _SECONDS[found[2]]
+
+
 def _words(text: str) -> tuple[list[str], list[Problem]]:
     try:
         lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
@@ -92,11 +99,11 @@ def _words(text: str) -> tuple[list[str], list[Problem]]:
 
 
 def _add_age(values: dict[str, Any], problems: list[Problem], key: str, value: str) -> None:
-    found = _AGE.fullmatch(value)
-    if found is None:
-        problems.append(Problem(field=key, message=f"{value!r} is no age: write 30m, 12h, 7d or 2w"))
+    seconds = seconds_of_age(value)
+    if seconds is None:
+        problems.append(Problem(field=key, message=f"{value!r} is no age: {AGE_EXAMPLES}"))
         return
-    values[AGES[key]] = int(found[1]) * _SECONDS[found[2]]
+    values[AGES[key]] = seconds
 
 
 def _faults(values: Mapping[str, Any]) -> list[Problem]:

@@ -68,6 +68,11 @@ def may_act(request: Request) -> bool:
     return person_of(request).role >= Role.OPERATE
 
 
+def may_administer(request: Request) -> bool:
+    """Say whether whoever asks may do what changes something for everyone."""
+    return person_of(request).role >= Role.ADMIN
+
+
 async def _sender_of(request: Request, key: IdempotencyKey = None) -> Sender:
     return Sender(key or random_id("cmd"), person_of(request).source(SOURCE))
 

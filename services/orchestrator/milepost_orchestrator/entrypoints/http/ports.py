@@ -17,6 +17,7 @@ from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
 from milepost_orchestrator.application.schedules import Schedules
 from milepost_orchestrator.application.storage import StorageStatistics
+from milepost_orchestrator.application.system_view import SystemView
 from milepost_orchestrator.entrypoints.http.streams import EventStreams
 
 
@@ -38,5 +39,6 @@ class HttpPorts:
     store: ArtifactStore
     storage: StorageStatistics
     orphans: OrphanSweep
+    system: SystemView
     streams: EventStreams = field(default_factory=EventStreams)
     """Those that are open, for the API and the dashboard together."""

@@ -13,7 +13,7 @@ from fastapi import Header, Response
 from fastapi.responses import StreamingResponse
 from milepost_runtime.errors import RuntimeServiceError
 
-from milepost_orchestrator.application.live_reader import Frame, LiveReader
+from milepost_orchestrator.application.live_reader import Frame, FrameReader
 from milepost_orchestrator.entrypoints.http.problems import problem
 
 log = structlog.get_logger()
@@ -32,9 +32,9 @@ class EventStreams:
 
     def __init__(self, *, readers_max: int = READERS_MAX) -> None:
         self._readers_max = readers_max
-        self._open: set[LiveReader] = set()
+        self._open: set[FrameReader] = set()
 
-    def respond(self, reader: LiveReader) -> Response:
+    def respond(self, reader: FrameReader) -> Response:
         """Return a stream of the reader's frames, or a refusal when too many are open."""
         if len(self._open) >= self._readers_max:
             return problem(
@@ -42,7 +42,7 @@ class EventStreams:
             )
         return StreamingResponse(self._content(reader), media_type="text/event-stream", headers=_HEADERS)
 
-    async def _content(self, reader: LiveReader) -> AsyncIterator[bytes]:
+    async def _content(self, reader: FrameReader) -> AsyncIterator[bytes]:
         self._open.add(reader)
         try:
             yield b"retry: %d\n\n" % RETRY_MILLISECONDS

@@ -21,9 +21,9 @@
     dialog.querySelector("[value=yes]").focus();
   });
 
-  // A dialog that has sent its form is done; what came of it is in the page's notice.
+  // A dialog that has sent its form is done, unless it shows itself what came of it; what came of it is in the page's notice.
   document.addEventListener("htmx:afterRequest", (event) => {
     const dialog = event.target.closest("dialog");
-    if (dialog) dialog.close();
+    if (dialog && !("stays" in dialog.dataset)) dialog.close();
   });
 })();
