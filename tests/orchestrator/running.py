@@ -159,6 +159,7 @@ async def run_orchestrator(
             async with asyncio.timeout(WAIT_SECONDS):
                 while not (await orchestrator.readiness.check()).ready:
                     pass
+                await orchestrator.projector.begun()
             try:
                 yield Running(
                     orchestrator,

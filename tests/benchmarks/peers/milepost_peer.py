@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_runtime.bridge.cancellation import CancellationToken
 from milepost_runtime.bridge.host import BridgeHost
@@ -126,7 +127,8 @@ class Milepost(Contender):
         return dict(self._trainer.live_state().tensors)
 
     def loading(self) -> Callable[[], dict[str, Tensor]]:
-        trainer = self._training(seed=2)
+        with torch.random.fork_rng():  # the random states of the process are this training's
+            trainer = self._training(seed=2)
         staged = self._spool.load(self.newest())
         # The host has them from the pass in which it fetched the files and verified their digests.
         checksums = {

@@ -67,11 +67,16 @@ class Projector:
         self._quarantine = Quarantine(event_log, store)
         self._position = 0
         self._moved = asyncio.Condition()
+        self._begun = asyncio.Event()
 
     @property
     def position(self) -> int:
         """The last sequence known to be projected."""
         return self._position
+
+    async def begun(self) -> None:
+        """Wait until it follows the log; bound it with a timeout of your own."""
+        await self._begun.wait()
 
     async def reached(self, sequence: int) -> None:
         """Wait until everything up to ``sequence`` is projected; bound it with a timeout of your own."""
@@ -96,6 +101,7 @@ class Projector:
         log.info("projecting", after_sequence=self._position)
         if self._listener is not None:
             self._listener.begun_anew(self._position)
+        self._begun.set()
         batches = self._event_log.tail_batches(
             after_sequence=self._position, entries_max=self._batch_entries_max
         )
