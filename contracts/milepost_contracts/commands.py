@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from milepost_contracts.cleanup import CleanUpCheckpoints
 from milepost_contracts.ids import CheckpointId, KindName, OperationId
@@ -32,9 +32,9 @@ class CancelOperation(ContractModel):
     """Stop exactly after this unit; at once when it has passed already."""
     deadline_seconds: float | None = Field(default=None, gt=0, le=CANCEL_DEADLINE_SECONDS_MAX)
     """When it has not stopped by itself after this long it is ended as of its newest durable checkpoint."""
-    force: bool = False
+    force: StrictBool = False
     """Do not wait for the end of the unit at all: end it now, as of its newest durable checkpoint."""
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
     @model_validator(mode="after")
     def _one_way_to_stop(self) -> Self:
@@ -54,7 +54,7 @@ class ResumeOperation(ContractModel):
     name: str | None = Field(default=None, max_length=200)
     options: RunOptions | None = None
     """The parent's options, less ``stop_at_unit`` and ``accept_environment``, when absent."""
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class ForkOperation(ContractModel):
@@ -72,7 +72,7 @@ class ForkOperation(ContractModel):
     name: str | None = Field(default=None, max_length=200)
     options: RunOptions | None = None
     """The parent's options, less ``stop_at_unit`` and ``accept_environment``, when absent."""
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class RetryOperation(ContractModel):
@@ -86,7 +86,7 @@ class RetryOperation(ContractModel):
     name: str | None = Field(default=None, max_length=200)
     options: RunOptions | None = None
     """The failed operation's own options when absent."""
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class CheckpointNow(ContractModel):
@@ -96,7 +96,7 @@ class CheckpointNow(ContractModel):
     operation_id: OperationId
     reason: str | None = Field(default=None, max_length=500)
     """For people."""
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class PrioritizeOperation(ContractModel):
@@ -107,7 +107,7 @@ class PrioritizeOperation(ContractModel):
     priority: int = Field(ge=0, le=PRIORITY_MAX)
     """Of what waits, the ones with more are given out first; among equals the oldest."""
     reason: str | None = Field(default=None, max_length=500)
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class PinCheckpoint(ContractModel):
@@ -117,7 +117,7 @@ class PinCheckpoint(ContractModel):
     operation_id: OperationId
     checkpoint_id: CheckpointId
     reason: str | None = Field(default=None, max_length=500)
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class UnpinCheckpoint(ContractModel):
@@ -127,7 +127,7 @@ class UnpinCheckpoint(ContractModel):
     operation_id: OperationId
     checkpoint_id: CheckpointId
     reason: str | None = Field(default=None, max_length=500)
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class DeleteCheckpoint(ContractModel):
@@ -140,7 +140,7 @@ class DeleteCheckpoint(ContractModel):
     operation_id: OperationId
     checkpoint_id: CheckpointId
     reason: str | None = Field(default=None, max_length=500)
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class HoldDispatch(ContractModel):
@@ -151,7 +151,7 @@ class HoldDispatch(ContractModel):
     """All kinds when absent."""
     reason: str | None = Field(default=None, max_length=500)
     """Shown with everything that waits for it."""
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class ReleaseDispatch(ContractModel):
@@ -160,7 +160,7 @@ class ReleaseDispatch(ContractModel):
     TYPE: ClassVar[str] = "milepost.command.release.v1"
     kind: KindName | None = None
     reason: str | None = Field(default=None, max_length=500)
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class LimitKind(ContractModel):
@@ -171,7 +171,7 @@ class LimitKind(ContractModel):
     limit: int | None = Field(default=None, ge=1, le=CONCURRENCY_MAX)
     """As many as there are slots when absent. To have none at all, hold the kind."""
     reason: str | None = Field(default=None, max_length=500)
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 OperationCommand: TypeAlias = (

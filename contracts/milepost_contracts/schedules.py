@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self, TypeAlias
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StrictBool, StringConstraints, model_validator
 
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.errors import ContractError
@@ -50,7 +50,7 @@ class CreateSchedule(ContractModel):
     name: str | None = Field(default=None, max_length=200)
     missed: Missed = Missed.ONCE
     reason: Reason | None = None
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
     @model_validator(mode="after")
     def _starts_for_real(self) -> Self:
@@ -65,7 +65,7 @@ class PauseSchedule(ContractModel):
     TYPE: ClassVar[str] = "milepost.command.pause-schedule.v1"
     schedule_id: ScheduleId
     reason: Reason | None = None
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class UnpauseSchedule(ContractModel):
@@ -74,7 +74,7 @@ class UnpauseSchedule(ContractModel):
     TYPE: ClassVar[str] = "milepost.command.unpause-schedule.v1"
     schedule_id: ScheduleId
     reason: Reason | None = None
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class DeleteSchedule(ContractModel):
@@ -83,7 +83,7 @@ class DeleteSchedule(ContractModel):
     TYPE: ClassVar[str] = "milepost.command.delete-schedule.v1"
     schedule_id: ScheduleId
     reason: Reason | None = None
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 ScheduleCommand: TypeAlias = CreateSchedule | PauseSchedule | UnpauseSchedule | DeleteSchedule

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from milepost_contracts.capabilities import Needs
 from milepost_contracts.checkpoints import CheckpointPolicySpec
@@ -23,7 +23,7 @@ class RunOptions(ContractModel):
     """Slow down to this speed, for demonstrations."""
     max_attempts: int = Field(default=5, ge=1, le=100)
     """After this many lost attempts the operation fails."""
-    accept_environment: bool = False
+    accept_environment: StrictBool = False
     """The environment (versions, device) may differ from the checkpoint's; equality is then not promised."""
     needs: Needs | None = Field(default=None, exclude_if=lambda needs: needs is None)
     """What its worker must have; any worker of the kind will do when absent, and then nothing is said of it."""
@@ -42,5 +42,5 @@ class StartOperation(ContractModel):
     priority: int = Field(default=0, ge=0, le=PRIORITY_MAX)
     """Of what waits, the ones with more are given out first; among equals the oldest."""
     options: RunOptions = RunOptions()
-    dry_run: bool = False
+    dry_run: StrictBool = False
     """Answer what the verdict would be and do nothing."""

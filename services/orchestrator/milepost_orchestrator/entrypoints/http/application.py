@@ -15,6 +15,7 @@ from milepost_orchestrator.entrypoints.http.dispatch import dispatch
 from milepost_orchestrator.entrypoints.http.failures import add_failure_handlers
 from milepost_orchestrator.entrypoints.http.health import health
 from milepost_orchestrator.entrypoints.http.live_reading import live_reading
+from milepost_orchestrator.entrypoints.http.openapi import describe
 from milepost_orchestrator.entrypoints.http.operation_parts_reading import operation_parts_reading
 from milepost_orchestrator.entrypoints.http.operations_commanding import operations_commanding
 from milepost_orchestrator.entrypoints.http.operations_history import operations_history
@@ -53,6 +54,7 @@ def create_app(ports: HttpPorts, access: AccessTokens) -> FastAPI:
         app.include_router(router(ports))
     app.include_router(dashboard(ports, access))
     add_failure_handlers(app)
+    describe(app)
     app.add_middleware(BoundedBody)
     app.add_middleware(PageSecurity)
     app.add_middleware(PositionHeader, projector=ports.projector)

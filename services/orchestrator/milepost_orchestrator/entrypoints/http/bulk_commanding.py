@@ -19,7 +19,7 @@ from milepost_contracts.commands import (
 )
 from milepost_contracts.model import ContractModel
 from milepost_contracts.verdicts import Rejected
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from milepost_orchestrator.application.answers import Answer, Sender, rejected
 from milepost_orchestrator.application.bulk import Bulk, Count, Target
@@ -34,6 +34,9 @@ from milepost_orchestrator.entrypoints.http.problems import problem, problem_of
 FIRST_SHOWN = 5
 LINES = "application/x-ndjson"
 NOT_OF_A_FILTER = frozenset({"limit", "cursor", "sort", "order", "counts"})
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Each verdict as it is there, or what a dry run found", "content": {LINES: {}}}
+}
 _EACH = "op-each"
 """Stands where each target's own id goes."""
 
@@ -43,17 +46,17 @@ class ToMany(ContractModel):
 
     expected_count: int | None = Field(default=None, ge=0)
     """Nothing is done when another number fits."""
-    any_count: bool = False
+    any_count: StrictBool = False
     """As many as fit."""
     reason: str | None = Field(default=None, max_length=500)
-    dry_run: bool = False
+    dry_run: StrictBool = False
 
 
 class CancelMany(ToMany):
     """Cancel every operation that fits, queued and running ones unless the filter says others."""
 
     deadline_seconds: float | None = Field(default=None, gt=0, le=CANCEL_DEADLINE_SECONDS_MAX)
-    force: bool = False
+    force: StrictBool = False
 
 
 class ResumeMany(ToMany):
@@ -69,7 +72,7 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
     router = APIRouter(prefix="/bulk")
     bulk = Bulk(ports.queries, ports.handler)
 
-    @router.post("/cancel", summary="Cancel every operation that fits the filter.")
+    @router.post("/cancel", summary="Cancel every operation that fits the filter.", responses=_ANSWERS)
     async def cancel(  # pyright: ignore[reportUnusedFunction] - a route
         query: Annotated[OperationsQuery, Query()],
         sender: CommandSender,
@@ -83,7 +86,7 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
         targets = await bulk.cancels(query.filter(ports.clock.now()), command)
         return await _answer(bulk, targets, given, sender)
 
-    @router.post("/resume", summary="Resume every operation that fits the filter.")
+    @router.post("/resume", summary="Resume every operation that fits the filter.", responses=_ANSWERS)
     async def resume(  # pyright: ignore[reportUnusedFunction] - a route
         query: Annotated[OperationsQuery, Query()],
         sender: CommandSender,
@@ -95,7 +98,9 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
         targets = await bulk.resumes(query.filter(ports.clock.now()), command)
         return await _answer(bulk, targets, body or ResumeMany(), sender)
 
-    @router.post("/delete-checkpoints", summary="Delete every checkpoint that fits the filter.")
+    @router.post(
+        "/delete-checkpoints", summary="Delete each checkpoint that fits the filter.", responses=_ANSWERS
+    )
     async def delete_checkpoints(  # pyright: ignore[reportUnusedFunction] - a route
         query: Annotated[CheckpointsQuery, Query()],
         sender: CommandSender,

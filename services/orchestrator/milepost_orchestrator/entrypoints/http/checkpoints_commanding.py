@@ -11,6 +11,7 @@ from pydantic import Field
 from milepost_orchestrator.application.answers import Sender
 from milepost_orchestrator.entrypoints.http.authorization import CommandSender
 from milepost_orchestrator.entrypoints.http.commanding import command_of, send, summary_of
+from milepost_orchestrator.entrypoints.http.parameters import Flag
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.problems import problem
 
@@ -23,7 +24,7 @@ class AboutCheckpoint(ContractModel):
     operation_id: OperationId | None = None
     """Whose it is; looked up when absent, which takes a moment for one that was saved just now."""
     reason: str | None = Field(default=None, max_length=500)
-    dry_run: bool = False
+    dry_run: Flag = False
 
 
 def checkpoints_commanding(ports: HttpPorts) -> APIRouter:

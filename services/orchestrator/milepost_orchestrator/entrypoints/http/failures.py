@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from milepost_contracts.failures import Problem
 from milepost_runtime.errors import RuntimeServiceError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from milepost_orchestrator.entrypoints.http.problems import problem
 
@@ -54,4 +55,17 @@ async def _http_error(request: Request, error: Exception) -> Response:
     answer = problem(status, code, detail, fix)
     if isinstance(error, HTTPException) and error.headers:
         answer.headers.update(error.headers)
+    if status == 405:
+        answer.headers["Allow"] = ", ".join(sorted(_methods_of(request)))
     return answer
+
+
+def _methods_of(request: Request) -> set[str]:
+    """Return what can be asked of the path; each route alone knows its own methods only."""
+    application: FastAPI = request.app
+    return {
+        method
+        for route in application.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 from fastapi import Header
 from milepost_contracts.ids import TOKEN_PATTERN, CommandId
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from milepost_orchestrator.application.filters import TimeRange
 from milepost_orchestrator.application.queries import PAGE_MAX
@@ -16,8 +16,28 @@ IdempotencyKey = Annotated[CommandId | None, Header(alias="Idempotency-Key")]
 SearchText: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 """Postgres takes no NUL."""
 Beginning: TypeAlias = Annotated[str, StringConstraints(pattern=TOKEN_PATTERN)]
+
+
+def _no_number(value: object) -> object:
+    """Refuse what pydantic would take for true and false."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError("it is a number, not true or false")  # noqa: TRY004 - pydantic names the field
+    return value
+
+
+def _no_seconds(value: object) -> object:
+    """Refuse what pydantic would take for seconds since 1970."""
+    if isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("it is a number, not a date with a time and a zone")
+    return value
+
+
+Flag: TypeAlias = Annotated[bool, BeforeValidator(_no_number)]
+"""In a query it comes as text, in a body it does not."""
 Time: TypeAlias = Annotated[
-    AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))
+    AwareDatetime,
+    BeforeValidator(_no_seconds),
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC)),
 ]
 AgeSeconds: TypeAlias = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 SEVERAL_MAX = 100

@@ -20,6 +20,11 @@ from milepost_orchestrator.entrypoints.http.problems import not_found, problem
 URL_SECONDS = 600
 """How long an address of the store can be used: long enough to begin a download, too short to be passed on."""
 
+_CONTENT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The bytes", "content": {"*/*": {}}},
+    307: {"description": "Where the bytes are, for a short time"},
+}
+
 
 def results_reading(ports: HttpPorts) -> APIRouter:
     """Return the routes that read results."""
@@ -36,7 +41,7 @@ def results_reading(ports: HttpPorts) -> APIRouter:
         ]
         return {"operation_id": operation_id, "status": document["status"], "results": files}
 
-    @router.get("/{name}", response_model=None)
+    @router.get("/{name}", response_model=None, responses=_CONTENT)
     async def fetch(operation_id: OperationId, name: str) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
         document = await ports.queries.operation(operation_id)
         if document is None:

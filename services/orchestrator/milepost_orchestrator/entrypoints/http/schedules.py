@@ -18,6 +18,7 @@ from milepost_orchestrator.application.answers import Sender
 from milepost_orchestrator.application.schedules import schedule_document
 from milepost_orchestrator.entrypoints.http.authorization import CommandSender
 from milepost_orchestrator.entrypoints.http.commanding import send, summary_of
+from milepost_orchestrator.entrypoints.http.parameters import Flag
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.problems import not_found
 
@@ -29,7 +30,7 @@ class AboutSchedule(ContractModel):
     """What a command about a schedule holds beside its id."""
 
     reason: Reason | None = None
-    dry_run: bool = False
+    dry_run: Flag = False
 
 
 def schedules(ports: HttpPorts) -> APIRouter:

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 from fastapi.responses import JSONResponse
 from milepost_contracts.model import ContractModel
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from milepost_orchestrator.application.documents import Document
 from milepost_orchestrator.application.errors import StoreSharedError
@@ -19,9 +19,9 @@ from milepost_orchestrator.entrypoints.http.problems import problem
 class SweepOrphans(ContractModel):
     """Remove from the store what nothing refers to."""
 
-    grace_seconds: float | None = Field(default=None, ge=0, le=1e10)
+    grace_seconds: float | None = Field(strict=True, default=None, ge=0, le=1e10)
     """Only what is older; the stack's own grace when absent, or when that is longer."""
-    dry_run: bool = False
+    dry_run: StrictBool = False
     """Count and name orphans, and do nothing."""
 
 
