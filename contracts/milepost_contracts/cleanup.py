@@ -109,6 +109,8 @@ class CleanedUp(ContractModel):
     deleted: tuple[CleanupEntry, ...]
     skipped: tuple[CleanupEntry, ...]
     """What the rules' age fits and that was kept all the same, with the reason."""
+    unreadable: tuple[OperationId, ...] = ()
+    """Operations with an event that this version cannot read: all of theirs was kept."""
     next_after: CleanupPosition | None = None
     """Send the command again with this to go on; absent when everything was looked at."""
     dry_run: bool = False

@@ -12,6 +12,7 @@ from milepost_infra.endpoints import StackEndpoints
 
 from tests.orchestrator.running import Running, run_orchestrator
 from tests.orchestrator.stories import cancelled, claimed, completed, snapshot, started
+from tests.orchestrator.test_orchestrator_quarantine import newer, put_raw
 
 pytestmark = pytest.mark.integration
 
@@ -123,3 +124,16 @@ async def test_a_grandchild_and_the_deletion_of_its_checkpoint_never_both_win(
                 assert resumed.code == "checkpoint-not-found"
             else:
                 assert isinstance(resumed, Accepted)
+
+
+async def test_an_operation_that_cannot_be_read_keeps_its_own_and_nothing_else(running: Running) -> None:
+    """An event of a newer version in one operation's log: it is named, the other one is cleaned up."""
+    strange = await ended(running, "cp-1", "cp-2")
+    plain = await ended(running, "cp-3", "cp-4")
+    await put_raw(running, strange, "run.completed", newer(strange, completed()))
+    answer = await running.client.request(CleanUpCheckpoints(keep_newest=1))
+    assert isinstance(answer, CleanedUp)
+    assert answer.unreadable == (strange,)
+    assert [entry.checkpoint_id for entry in answer.deleted] == ["cp-3"]
+    assert await written(running, plain, CheckpointDeleted) != []
+    assert (await running.http.get("/checkpoints/cp-1")).json()["status"] == "recorded"

@@ -28,12 +28,15 @@ class Cleaning:
     dry_run: bool
     deleted: list[CleanupEntry] = field(default_factory=list[CleanupEntry])
     skipped: list[CleanupEntry] = field(default_factory=list[CleanupEntry])
+    unreadable: list[str] = field(default_factory=list[str])
+    """Operations of which everything was kept."""
     steps: int = 0
 
     def add(self, step: CleanedUp) -> None:
         """Take in one step's verdict."""
         self.deleted.extend(step.deleted)
         self.skipped.extend(step.skipped)
+        self.unreadable.extend(step.unreadable)
         self.steps += 1
 
     @property
@@ -49,6 +52,7 @@ class Cleaning:
             "deleted_bytes": self.deleted_bytes,
             "skipped_count": len(self.skipped),
             "skipped_counts": dict(Counter(entry.kept.value for entry in self.skipped if entry.kept)),
+            "unreadable": self.unreadable,
             "deleted": [entry.model_dump(mode="json") for entry in self.deleted],
             "skipped": [entry.model_dump(mode="json") for entry in self.skipped],
         }
@@ -73,6 +77,8 @@ def print_cleaning(done: Cleaning) -> None:
     if counts:
         words = ", ".join(f"{count} {KEPT_WORDS[kept]}" for kept, count in counts.most_common())
         people().print(f"{format_count(len(done.skipped), 'checkpoint')} kept: {words}", soft_wrap=True)
+    for operation_id in done.unreadable:
+        notes().print(f"{operation_id} cannot be read by this version: all of its checkpoints are kept")
     if done.deleted and not done.dry_run:
         notes().print("their bytes go with the next `milepost storage sweep`, unless others share them")
 

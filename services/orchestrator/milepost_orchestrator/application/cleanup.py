@@ -16,7 +16,7 @@ import structlog
 from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints, CleanupEntry
 from milepost_contracts.events import CheckpointDeleted
 from milepost_contracts.ids import event_id_of
-from milepost_runtime.errors import SequenceConflictError
+from milepost_runtime.errors import EventDamagedError, SequenceConflictError
 
 from milepost_orchestrator.application.answers import Sender
 from milepost_orchestrator.application.command_writer import CommandWriter
@@ -65,12 +65,18 @@ class Cleanup:
             ContendedError: other writers were always first.
         """
         entries: list[CleanupEntry] = []
+        unreadable: list[str] = []
         next_after: str | None = None
         async for operation_id, after_sequence in self._places(command):
             left = command.limit - len(entries)
             if left == 0:
                 break
-            judged = await self._clean(operation_id, command, sender, after_sequence, limit=left)
+            try:
+                judged = await self._clean(operation_id, command, sender, after_sequence, limit=left)
+            except EventDamagedError as error:  # no reason to keep what belongs to others
+                log.warning("operation not cleaned up", operation_id=operation_id, reason=str(error))
+                unreadable.append(operation_id)
+                continue
             entries.extend(_entry(state, each) for state, each in judged)
             if judged:
                 next_after = f"{operation_id}:{judged[-1][1].checkpoint.sequence}"
@@ -80,6 +86,7 @@ class Cleanup:
             command_id=sender.command_id,
             deleted=tuple(each for each in entries if each.kept is None),
             skipped=tuple(each for each in entries if each.kept is not None),
+            unreadable=tuple(unreadable),
             next_after=next_after,
             dry_run=command.dry_run,
         )
