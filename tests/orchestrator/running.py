@@ -10,7 +10,7 @@ import httpx
 from milepost_contracts.cleanup import CleanUpCheckpoints
 from milepost_contracts.commands import ResumeOperation, StartOperation
 from milepost_contracts.datasets import Dataset
-from milepost_contracts.events import Event
+from milepost_contracts.events import Event, Side
 from milepost_contracts.messages import envelop_event
 from milepost_infra.endpoints import StackEndpoints
 from milepost_orchestrator.adapters.settings import DatabaseSettings
@@ -22,6 +22,7 @@ from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.bus.fleet import NatsKindCatalogue
 from milepost_runtime.client import MilepostClient
 from milepost_runtime.clock import random_id
+from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.event_log import LogEntry
 from milepost_runtime.store.datasets import DatasetCatalogue
 from milepost_runtime.store.s3 import S3ArtifactStore
@@ -63,12 +64,21 @@ class Running:
         """Append events as their writer would; return the last one's sequence."""
         sequence = 0
         for event in events:
-            envelope = envelop_event(
-                event, event_id=random_id("ev"), operation_id=operation_id, source="/worker/w-1", time=EPOCH
-            )
-            last = await self.event_log.last_sequence(operation_id, event.SIDE)
-            sequence = await self.event_log.append(envelope, type(event), expected_sequence=last)
+            sequence = await self._append(operation_id, event)
         return sequence
+
+    async def _append(self, operation_id: str, event: Event) -> int:
+        """Append one event, again where the orchestrator itself wrote to its side meanwhile."""
+        envelope = envelop_event(
+            event, event_id=random_id("ev"), operation_id=operation_id, source="/worker/w-1", time=EPOCH
+        )
+        while True:
+            last = await self.event_log.last_sequence(operation_id, event.SIDE)
+            try:
+                return await self.event_log.append(envelope, type(event), expected_sequence=last)
+            except SequenceConflictError:
+                if event.SIDE is not Side.CONTROL:
+                    raise
 
     async def until(self, operation_id: str, *types: type[Event], after_sequence: int = 0) -> LogEntry:
         """Wait for an event of one of the types."""
