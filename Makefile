@@ -9,7 +9,9 @@ BENCH_STAMP := $(VENV)/.installed-bench
 # The tests wait more than they compute: three at a time on two cores, each with servers of its own.
 PYTEST_ARGUMENTS ?= -n 3 --dist worksteal
 
-.PHONY: browser help install demo up down test test-unit faults check lint types arch schemas bench compare docs pins format clean
+EXAMPLE := examples/other-services/typescript
+
+.PHONY: browser examples help install demo up down test test-unit faults check lint types arch schemas bench compare docs pins format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +29,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(DIS
 	@$(BIN)/python -m milepost_backtester.statistics.preparation
 	@touch $(STAMP)
 
-install: $(STAMP) browser ## Make the virtual environment and install everything
+install: $(STAMP) browser examples ## Make the virtual environment and install everything
 
 demo: $(STAMP) ## Backtest, cancel, resume on another worker, compare: the main job in a minute
 	@$(BIN)/milepost demo
@@ -45,8 +47,18 @@ browser:
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes chromium > /dev/null; \
 		else echo "The tests of the dashboard need Chromium: sudo apt-get install chromium"; fi
 
-test: $(STAMP) browser ## Run all tests on real servers
+test: $(STAMP) browser examples ## Run all tests on real servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+# The example for services in TypeScript is run by the tests, in Debian's Node.js 18 or newer; they fail without.
+examples: $(EXAMPLE)/dist/commands.js ## Build what the tests run of examples/
+
+$(EXAMPLE)/dist/commands.js: $(EXAMPLE)/commands.ts $(EXAMPLE)/package.json $(EXAMPLE)/tsconfig.json
+	@command -v npm > /dev/null && command -v jq > /dev/null && command -v curl > /dev/null || \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes npm jq curl > /dev/null; \
+		else echo "The tests of the examples need npm, jq and curl: sudo apt-get install npm jq curl"; fi
+	@if command -v npm > /dev/null; then cd $(EXAMPLE) && npm install --no-package-lock --silent && npm run --silent build; fi
 
 test-unit: $(STAMP) ## Run only the tests that need no server
 	@$(BIN)/python -m pytest -m unit $(PYTEST_ARGUMENTS)
