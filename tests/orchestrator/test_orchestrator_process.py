@@ -1,6 +1,7 @@
 """The orchestrator as a process: clean stops, and servers that are away."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from milepost_infra.endpoints import StackEndpoints
 from milepost_orchestrator.application.answers import Sender
 from milepost_orchestrator.bootstrap import open_orchestrator
 from milepost_orchestrator.entrypoints.http_settings import HttpSettings
-from milepost_orchestrator.entrypoints.service import Service
+from milepost_orchestrator.entrypoints.service import Service, listening
 from milepost_runtime.bus.fleet import NatsKindCatalogue
 
 from tests.orchestrator.running import WAIT_SECONDS, run_orchestrator, settings_of
@@ -97,6 +98,23 @@ async def test_refuses_to_start_in_one_line(
     log = (tmp_path / "orchestrator.log").read_text()
     assert words in log
     assert "Traceback" not in log
+
+
+@pytest.mark.unit
+async def test_answers_do_not_wait_for_each_other() -> None:
+    """Connections to the HTTP port send what there is at once: Nagle's algorithm is off."""
+    off: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def accepted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        off.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with listening(HttpSettings(port=0)) as listener:
+        async with await asyncio.start_server(accepted, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            assert await asyncio.wait_for(off, WAIT_SECONDS) == 1
+            writer.close()
 
 
 @pytest.mark.integration

@@ -64,7 +64,7 @@ class Service:
         """
         parts = self._orchestrator
         async with AsyncExitStack() as resources:
-            listener = resources.enter_context(_listen(self._http))
+            listener = resources.enter_context(listening(self._http))
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(parts.reactor.run(), name="reactor")
@@ -165,10 +165,11 @@ def http_ports(parts: Orchestrator) -> HttpPorts:
 
 
 @contextmanager
-def _listen(http: HttpSettings) -> Generator[socket.socket]:
+def listening(http: HttpSettings) -> Generator[socket.socket]:
     """Open the port before anything else runs, so that a taken one is known at once."""
     family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    # Named as TCP: asyncio turns Nagle's algorithm off only where it is, and with it each answer takes 40 ms more.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((http.host, http.port))
         listener.listen(128)
