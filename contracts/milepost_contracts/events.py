@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field
 from milepost_contracts.artifacts import ArtifactReference, Digest
 from milepost_contracts.checkpoints import CheckpointOrigin, CheckpointReason
 from milepost_contracts.commands import RunOptions
+from milepost_contracts.envelope import Envelope
 from milepost_contracts.failures import Failure, Problem
 from milepost_contracts.ids import CheckpointId, KindName, OperationId, Token, WorkerId
 from milepost_contracts.lineage import Relation, SettingChange
@@ -201,6 +202,8 @@ class Archived(_Event):
     """How many there are in the file."""
     last_sequence: int
     """Position of the last of them."""
+    end: Envelope | None = None
+    """The event that ended the operation, and its position, for whoever cannot read the store; absent if large."""
     requested_by: str = "unknown"
 
 

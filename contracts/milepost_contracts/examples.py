@@ -266,6 +266,9 @@ _EVENTS: tuple[Event, ...] = (
         size_bytes=5120,
         events=312,
         last_sequence=4711,
+        end=_event(Cancelled(attempt=1, unit=5000, checkpoint_id=_CHECKPOINT), 0).model_copy(
+            update={"sequence": "4711"}
+        ),
         requested_by="/cli",
     ),
     Completed(attempt=1, unit=10_000, artifacts=(_TRADES,), summary={"trades": 41, "return": 0.183}),

@@ -20,7 +20,7 @@ from milepost_runtime.bus.connection import connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.store.s3 import S3ArtifactStore
 
-from tests.e2e.command_line import CommandLine
+from tests.e2e.command_line import LOOKS_MAX, CommandLine
 from tests.e2e.market import bars, write_bars
 from tests.histories.folding import fold_history
 from tests.support.stack import reachable_directory
@@ -143,6 +143,26 @@ def kept_and_deleted(milepost: CommandLine) -> list[str]:
     return [operation_id]
 
 
+def archived(milepost: CommandLine) -> list[str]:
+    """Archived after it was cancelled, resumed from there, and archived once more."""
+    first = milepost.json(*DATA, "--stop-at-unit", "5000")["operation_id"]
+    milepost("wait", first, code=1)
+    archive(milepost, first)
+    child = milepost.json("resume", first)["operation_id"]
+    milepost("wait", child)
+    archive(milepost, first)
+    return [first, child]
+
+
+def archive(milepost: CommandLine, operation_id: str) -> None:
+    """Archive what has ended; the operation must be among it, which its checkpoint may put off."""
+    for _ in range(LOOKS_MAX):
+        done = milepost.json("archive", "--older-than", "0s")
+        if operation_id in {each["operation_id"] for each in done["archived"]}:
+            return
+    raise RuntimeError(f"{operation_id} stays: {done['skipped']}")
+
+
 def owner_of(milepost: CommandLine, operation_id: str) -> psutil.Process:
     """The host process of the worker that has the operation."""
     claims = milepost.json("events", "show", operation_id, "--type", "claimed")["events"]
@@ -174,6 +194,7 @@ STORIES = (
     failed_and_retried,
     kept_and_deleted,
     prioritized,
+    archived,
 )
 
 if __name__ == "__main__":

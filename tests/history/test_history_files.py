@@ -17,6 +17,7 @@ from milepost_runtime.stored_events import entry_of
 from tests.history.stored import stored_story
 from tests.orchestrator.stories import (
     OPERATION,
+    archived,
     claimed,
     completed,
     log_entries,
@@ -90,6 +91,15 @@ def test_redaction_replaces_the_named_values_only() -> None:
     assert {first["source"], second["source"], third["source"]} == {"redacted"}
     assert third["data"]["child"]["spec"] == {"units": "redacted"}
     assert redact(story[1], ("spec.*",)) is story[1]
+
+
+def test_redaction_reaches_the_end_that_an_archived_event_repeats() -> None:
+    """The terminal event's own values and its source, wherever they stand."""
+    (end,) = log_entries(completed(), first_sequence=9)
+    event = archived(end.envelope.model_copy(update={"sequence": "9"}))
+    found = json.loads(redact(stored_story(event)[0], ("summary.*", "source")).payload)
+    assert found["data"]["end"]["data"]["summary"] == {"value": "redacted"}
+    assert (found["source"], found["data"]["end"]["source"]) == ("redacted", "redacted")
 
 
 @pytest.mark.parametrize("path", ["pid", "lease_seconds", "*"])

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from milepost_contracts.events import Side
+from milepost_contracts.events import Archived, Side
 from milepost_orchestrator.application.replaying import EventFilter, state_as_of, steps
 from milepost_runtime.errors import EventDamagedError, HistoryConflictError, HistoryDamagedError
 from milepost_runtime.event_log import StoredEvent
@@ -16,8 +16,10 @@ from tests.history.stored import stored_story
 from tests.orchestrator.stories import (
     EPOCH,
     OPERATION,
+    archived,
     cancelled,
     claimed,
+    log_entries,
     progress,
     requested,
     resumed,
@@ -99,6 +101,19 @@ async def test_import_copies_and_marks_every_event() -> None:
     again = await import_history(log, STORY, imported_from="sha256:" + "b" * 64)
     assert (again.events_written, again.events_present) == (0, 7)
     assert len(log.entries) == 7
+
+
+async def test_import_leaves_out_where_another_log_has_put_its_events() -> None:
+    """In another store no such file is; and an operation that is archived here is the same as before."""
+    log = MemoryEventLog()
+    moved = stored_story(requested(), claimed(), started(), progress(5), snapshot(), cancelled(), archived())
+    done = await import_history(log, moved, imported_from=DIGEST)
+    assert [entry.event.NAME for entry in log.entries].count("archived") == 0
+    assert (done.events_written, len(log.entries)) == (6, 6)
+    (here,) = log_entries(archived(last_sequence=6), first_sequence=7)
+    await log.append(here.envelope, Archived, expected_sequence=1)
+    again = await import_history(log, moved, imported_from=DIGEST)
+    assert (again.events_written, again.events_present) == (0, 6)
 
 
 async def test_import_that_broke_off_is_finished() -> None:

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
 from milepost_contracts.commands import RunOptions
+from milepost_contracts.envelope import Envelope
 from milepost_contracts.events import (
+    Archived,
     AttemptLost,
     Cancelled,
     CancelRequested,
@@ -124,6 +126,14 @@ def released(attempt: int = 1, unit: int = 60) -> Released:
 
 def attempt_lost(attempt: int = 1) -> AttemptLost:
     return AttemptLost(attempt=attempt, failure=failure("killed"))
+
+
+def archived(end: Envelope | None = None, last_sequence: int = 9) -> Archived:
+    """Nothing is at its key."""
+    return Archived(
+        history_key=f"archive/{OPERATION}/{last_sequence}", history_digest=digest_of_bytes(b"h"), size_bytes=1,
+        events=1, last_sequence=last_sequence, end=end,
+    )  # fmt: skip
 
 
 def resumed(child_id: str = CHILD, checkpoint_id: str | None = "cp-1") -> Resumed:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from datetime import timedelta
 
@@ -64,11 +65,45 @@ async def shown(running: Running, operation_id: str) -> tuple[object, ...]:
     await running.projected()
     detail = (await running.http.get(f"/operations/{operation_id}")).json()
     events = (await running.http.get(f"/operations/{operation_id}/events", params={"limit": 200})).json()
+    told = [event for event in events["events"] if event["event"] != Archived.NAME]
     return (
         {name: value for name, value in detail.items() if name != "sequence"},
-        [event for event in events["events"] if event["event"] != Archived.NAME],
+        told,
         await state_of(running, operation_id),
+        await past(running, operation_id, [event["sequence"] for event in told]),
+        await pages(running, operation_id, told),
+        await running.client.wait(operation_id),
     )
+
+
+async def past(running: Running, operation_id: str, sequences: list[int]) -> list[object]:
+    """The states as of some events, as HTTP tells them, and the events page by page."""
+    path = f"/operations/{operation_id}"
+    found: list[object] = []
+    for sequence in sequences[::4]:
+        answer = await running.http.get(f"{path}/state", params={"sequence": sequence})
+        found.append(answer.raise_for_status().json())
+    cursor: str | None = "0"
+    while cursor:
+        params = {"limit": 7, "cursor": cursor, "last_sequence": sequences[-1]}
+        page = (await running.http.get(f"{path}/events", params=params)).json()
+        found.append(page["events"])
+        cursor = page["next_cursor"]
+    return found
+
+
+async def pages(running: Running, operation_id: str, told: list[dict]) -> list[list[str]]:
+    """What the dashboard shows of it: the operation, its timeline, and two moments of its replay."""
+    path = f"/ui/operations/{operation_id}"
+    operation = (await running.http.get(path)).raise_for_status().text
+    timeline = (await running.http.get(f"{path}/events?progress=true&form=json")).raise_for_status().text
+    moments = [
+        (await running.http.get(f"{path}/replay?seq={told[place]['sequence']}")).raise_for_status().text
+        for place in (len(told) // 2, -1)
+    ]
+    words = r'data-status="\w+"|<pre class="json".*?</pre>|<th scope="row">.*?</tr>'
+    shown_there = [re.findall(words, each, re.DOTALL) for each in (operation, timeline, *moments)]
+    return [[word for word in each if "archived" not in word] for each in shown_there]
 
 
 async def referred(running: Running) -> set[int]:
@@ -227,6 +262,10 @@ async def test_damaged_file_is_told_and_nothing_is_made_up(running: Running, ten
     await asyncio.to_thread(running.store.put_document, event.history_key, b"something else")
     with pytest.raises(ArchiveDamagedError):
         await stored(running, operation_id)
+    answer = await running.http.get(f"/operations/{operation_id}/events")
+    assert (answer.status_code, answer.json()["code"]) == (503, "archive-damaged")
+    assert "bucket" in answer.json()["fix"]
+    assert (await running.http.get(f"/operations/{operation_id}")).status_code == 200
 
 
 async def test_rebuild_and_archive_do_not_run_together(running: Running, tenant: StackEndpoints) -> None:

@@ -10,11 +10,18 @@ from milepost_contracts.ids import operation_id_of
 from milepost_contracts.messages import decode, decode_command
 from milepost_contracts.verdicts import VERDICT, Accepted, Rejected
 from milepost_infra.endpoints import StackEndpoints
+from milepost_runtime.bus.topology import Topology
 from milepost_runtime.client import MilepostClient
-from milepost_runtime.errors import BusRefusedError, BusUnavailableError, OrchestratorUnavailableError
+from milepost_runtime.errors import (
+    ArchivedEndUnknownError,
+    BusRefusedError,
+    BusUnavailableError,
+    OrchestratorUnavailableError,
+)
 from milepost_runtime.settings import BusSettings
 from milepost_runtime.testing.clock import FixedClock
 
+from tests.orchestrator.stories import archived
 from tests.runtime_bus.bus_support import CLAIMED, COMPLETED, Bus, append, append_many
 
 pytestmark = pytest.mark.integration
@@ -186,6 +193,27 @@ async def test_wait_brings_the_end(bus: Bus, client: MilepostClient) -> None:
     before = bus.connection.stats["in_msgs"]
     assert (await client.wait("op-1")).sequence == entry.sequence
     assert bus.connection.stats["in_msgs"] - before < 10
+
+
+async def test_archived_operation_is_at_its_end_at_once(bus: Bus, client: MilepostClient) -> None:
+    """Waiting and following return how it ended, though its terminal event is in the log no more."""
+    before = await append(client.event_log, COMPLETED, "e1", expected=0)
+    end = await client.wait("op-1")
+    await append(client.event_log, archived(end.envelope, before), "e2", expected=0)
+    purged = {"filter": f"{bus.settings.prefix}.event.op-1.>", "seq": before + 1}
+    await bus.jetstream.call(f"STREAM.PURGE.{Topology(bus.settings).events}", purged)
+    async with asyncio.timeout(WAIT_SECONDS):
+        assert await client.wait("op-1") == end
+        assert [entry async for entry in client.follow("op-1")] == [end]
+
+
+async def test_archived_operation_whose_end_is_only_in_its_file(client: MilepostClient) -> None:
+    """Waiting says at once where it is, and following ends."""
+    await append(client.event_log, archived(), "e1", expected=0)
+    async with asyncio.timeout(WAIT_SECONDS):
+        with pytest.raises(ArchivedEndUnknownError, match="archive/op-"):
+            await client.wait("op-1")
+        assert [entry.event.NAME async for entry in client.follow("op-1")] == ["archived"]
 
 
 async def test_client_connects_and_closes(tenant: StackEndpoints, bus: Bus) -> None:

@@ -16,7 +16,7 @@ from milepost_runtime.client import MilepostClient
 from milepost_runtime.clock import SystemClock, random_id
 from milepost_runtime.errors import BusUnavailableError, SettingsError
 from milepost_runtime.event_log import EventLog, LogEntry, StoredEvent
-from milepost_runtime.history.archive import HistoryArchive
+from milepost_runtime.history.archive import HistoryArchive, ended_as
 from milepost_runtime.history.archived_log import ArchivedEventLog
 from milepost_runtime.store.s3 import S3ArtifactStore
 
@@ -100,7 +100,7 @@ class Bus:
         tail = self.event_log.tail(operation_id=operation_id)
         async with aclosing(cast("AsyncGenerator[LogEntry]", tail)) as entries:
             async for entry in entries:
-                yield entry
+                yield ended_as(entry) or entry
                 if isinstance(entry.event, (*events.TERMINAL_EVENTS, events.Archived)):
                     return
 

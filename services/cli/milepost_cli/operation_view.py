@@ -10,6 +10,7 @@ from datetime import datetime
 from milepost_contracts import events
 from milepost_contracts.lineage import Relation
 from milepost_runtime.event_log import LogEntry
+from milepost_runtime.history.archive import ended_as
 
 from milepost_cli import reader
 from milepost_cli.formatting import seconds_left
@@ -219,9 +220,11 @@ def fold(view: OperationView, entry: LogEntry) -> OperationView:
             | events.CheckpointUnpinned()
             | events.CheckpointDeleted()
             | events.CheckpointContinued()
-            | events.Archived()
         ):
             return view
+        case events.Archived():  # without the store's settings there is nothing before it
+            end = ended_as(entry) if view.ended_at is None else None
+            return view if end is None else _ended(view, end)
 
 
 def _requested(

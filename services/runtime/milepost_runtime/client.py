@@ -24,8 +24,14 @@ from milepost_runtime.bus.pull import StreamReader
 from milepost_runtime.bus.replies import NoAnswerError, NoAnswerReason
 from milepost_runtime.bus.topology import Topology
 from milepost_runtime.clock import Clock, SystemClock, random_id
-from milepost_runtime.errors import BusRefusedError, BusUnavailableError, OrchestratorUnavailableError
+from milepost_runtime.errors import (
+    ArchivedEndUnknownError,
+    BusRefusedError,
+    BusUnavailableError,
+    OrchestratorUnavailableError,
+)
 from milepost_runtime.event_log import LogEntry
+from milepost_runtime.history.archive import ended_as
 from milepost_runtime.settings import BusSettings
 
 REQUEST_SECONDS = 30.0
@@ -163,18 +169,29 @@ class MilepostClient:
     async def follow(self, operation_id: str) -> AsyncGenerator[LogEntry]:
         """Yield every event of the operation from its first, and end after the terminal one.
 
-        Of an archived operation there is the event that says so, and it ends after that.
+        Of an archived operation there is the terminal one alone; or, without it, the event that it is archived.
         """
         async with aclosing(self.event_log.tail(operation_id=operation_id)) as entries:
             async for entry in entries:
-                yield entry
+                yield ended_as(entry) or entry
                 if isinstance(entry.event, (*TERMINAL_EVENTS, Archived)):
                     return
 
     async def wait(self, operation_id: str) -> LogEntry:
-        """Return the terminal event, waiting for it; only that is sent, however long the log is."""
-        async with aclosing(self.event_log.tail(operation_id=operation_id, only=TERMINAL_EVENTS)) as entries:
-            return await anext(entries)
+        """Return the terminal event, waiting for it; only that is sent, however long the log is.
+
+        Raises:
+            ArchivedEndUnknownError: it is archived, and what is left in the log does not say how it ended.
+        """
+        only = (*TERMINAL_EVENTS, Archived)
+        async with aclosing(self.event_log.tail(operation_id=operation_id, only=only)) as entries:
+            entry = await anext(entries)
+        if not isinstance(entry.event, Archived):
+            return entry
+        end = ended_as(entry)
+        if end is None:
+            raise ArchivedEndUnknownError(entry.event.history_key)
+        return end
 
     def _payload(self, command: Command, command_id: str) -> bytes:
         return encode(

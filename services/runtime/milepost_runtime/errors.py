@@ -55,6 +55,10 @@ class ArchiveDamagedError(RuntimeServiceError):
     """The archived events of an operation are not in the store as they were put there; restore the bucket."""
 
 
+class ArchivedEndUnknownError(RuntimeServiceError):
+    """The operation ended and is archived; how it ended is only in its history file, so ask the orchestrator."""
+
+
 class HistoryConflictError(RuntimeServiceError):
     """The operation exists here with other events; nothing of it was imported."""
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Protocol
 
 import structlog
-from milepost_contracts.events import Archived
+from milepost_contracts.events import TERMINAL_EVENTS, Archived
 from milepost_contracts.ids import event_id_of
 from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.event_log import EventLog, LogEntry, StoredEvent
@@ -53,6 +53,16 @@ class ArchivedOperation:
     events: int
     size_bytes: int
     """Of the file; 0 in a dry run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """An operation that is to be archived."""
+
+    state: Terminal
+    events: Sequence[StoredEvent]
+    end: LogEntry
+    """The event that ended it."""
 
 
 @dataclass(slots=True)
@@ -148,12 +158,12 @@ class Archiver:
                 if operation_id in quarantined:
                     report.skipped[operation_id] = "some of its events are in quarantine"
                     continue
-                events, state, reason = await self._read(operation_id, ended_before)
-                if state is None:
-                    report.skipped[operation_id] = reason
+                found_there = await self._read(operation_id, ended_before)
+                if isinstance(found_there, str):
+                    report.skipped[operation_id] = found_there
                 elif dry_run:
-                    report.archived.append(ArchivedOperation(operation_id, len(events), 0))
-                elif (found := await self._name(state, events, requested_by)) is None:
+                    report.archived.append(ArchivedOperation(operation_id, len(found_there.events), 0))
+                elif (found := await self._name(found_there, requested_by)) is None:
                     report.skipped[operation_id] = "somebody wrote to it at the same moment"
                 else:
                     named[operation_id] = found
@@ -174,11 +184,10 @@ class Archiver:
                 report.events_removed += await self._archive_log.remove(entry.operation_id, event)
                 report.finished += 1
 
-    async def _read(
-        self, operation_id: str, ended_before: datetime
-    ) -> tuple[list[StoredEvent], Terminal | None, str]:
-        """Return the events and the state, or why it is not to be archived: decided on the log alone."""
+    async def _read(self, operation_id: str, ended_before: datetime) -> _Whole | str:
+        """Return what is to be archived, or why it is not: decided on the log alone."""
         events: list[StoredEvent] = []
+        end: LogEntry | None = None
         state: Operation | None = None
         newest_at = ended_before
         async with closing_iterator(self._event_log.stored(operation_id)) as stored_events:
@@ -186,23 +195,28 @@ class Archiver:
                 events.append(stored)
                 entry = read_entry(stored)
                 if not isinstance(entry, LogEntry):
-                    return events, None, f"the event at sequence {stored.sequence} cannot be read"
+                    return f"the event at sequence {stored.sequence} cannot be read"
+                if isinstance(entry.event, TERMINAL_EVENTS):
+                    end = entry
                 state, newest_at = evolve(state, recorded(entry)), entry.envelope.time
-        if not isinstance(state, TERMINAL):
-            return events, None, "it has not ended"
+        if not isinstance(state, TERMINAL) or end is None:
+            return "it has not ended"
         if state.ended_at >= ended_before or newest_at >= ended_before:
-            return events, None, "something happened to it later"
+            return "something happened to it later"
         if any(each.status is CheckpointStatus.SAVED for each in state.facts.checkpoints.values()):
-            return events, None, "a checkpoint of it is not on record yet"
-        return events, state, ""
+            return "a checkpoint of it is not on record yet"
+        return _Whole(state, events, end)
 
-    async def _name(
-        self, state: Terminal, events: Sequence[StoredEvent], requested_by: str
-    ) -> tuple[Archived, int] | None:
+    async def _name(self, found: _Whole, requested_by: str) -> tuple[Archived, int] | None:
         """Put the file into the store, then its name into the log; None when somebody else wrote first."""
-        facts = state.facts
+        facts = found.state.facts
         archived = await asyncio.to_thread(
-            self._archive.put, facts.operation_id, events, source=self._prefix, requested_by=requested_by
+            self._archive.put,
+            facts.operation_id,
+            found.events,
+            end=found.end,
+            source=self._prefix,
+            requested_by=requested_by,
         )
         try:
             sequence = await self._appender.append(

@@ -8,17 +8,21 @@ import gzip
 import io
 from collections.abc import Iterable, Sequence
 
+from milepost_contracts.envelope import Envelope
 from milepost_contracts.events import Archived
+from milepost_contracts.upcasting import decode_event
 
 from milepost_runtime.digests import digest_of_bytes
 from milepost_runtime.errors import ArchiveDamagedError, HistoryDamagedError
-from milepost_runtime.event_log import StoredEvent
+from milepost_runtime.event_log import LogEntry, StoredEvent
 from milepost_runtime.history.files import HistoryHeader, read_history, write_history
 from milepost_runtime.store.port import ArtifactStore
 
 PREFIX = "archive/"
 MEDIA_TYPE = "application/gzip"
 LEVEL = 6
+END_BYTES_MAX = 256 * 1024
+"""A larger end is in the file only: a message on the bus has at most a MiB."""
 
 
 def history_key(operation_id: str, last_sequence: int) -> str:
@@ -33,9 +37,15 @@ class HistoryArchive:
         self._store = store
 
     def put(
-        self, operation_id: str, events: Sequence[StoredEvent], *, source: str, requested_by: str
+        self,
+        operation_id: str,
+        events: Sequence[StoredEvent],
+        *,
+        end: LogEntry,
+        source: str,
+        requested_by: str,
     ) -> Archived:
-        """Store the file, read it back, and return the event that names it.
+        """Store the file, read it back, and return the event that names it; ``end`` is the terminal event.
 
         Raises:
             ArchiveDamagedError: the store gives back something else.
@@ -49,6 +59,7 @@ class HistoryArchive:
             size_bytes=len(content),
             events=len(events),
             last_sequence=last_sequence,
+            end=_end(end, events),
             requested_by=requested_by,
         )
         if self._store.get_document(archived.history_key) != content:
@@ -75,6 +86,19 @@ class HistoryArchive:
         if header.operations != (operation_id,) or len(events) != archived.events:
             raise ArchiveDamagedError(f"{archived.history_key} holds other events")
         return list(events)
+
+
+def ended_as(entry: LogEntry) -> LogEntry | None:
+    """Return the terminal event that an ``archived`` event carries; None when it carries none."""
+    envelope = entry.event.end if isinstance(entry.event, Archived) else None
+    if envelope is None or envelope.sequence is None:
+        return None
+    return LogEntry(int(envelope.sequence), entry.operation_id, envelope, decode_event(envelope))
+
+
+def _end(entry: LogEntry, events: Sequence[StoredEvent]) -> Envelope | None:
+    (size_bytes,) = (len(each.payload) for each in events if each.sequence == entry.sequence)
+    return entry.envelope if size_bytes <= END_BYTES_MAX else None
 
 
 def _compressed(events: Iterable[StoredEvent], header: HistoryHeader) -> bytes:

@@ -7,11 +7,11 @@ imported is ever dispatched, resumed into a child, registered or swept. Failures
 importing the same file again; an operation that exists with other events is refused before anything is written.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from milepost_contracts.envelope import Envelope
-from milepost_contracts.events import Side
+from milepost_contracts.events import Archived, Side
 
 from milepost_runtime.errors import HistoryConflictError, HistoryDamagedError
 from milepost_runtime.event_log import EventLog, LogEntry, StoredEvent
@@ -40,7 +40,7 @@ async def import_history(
         HistoryDamagedError: an operation does not begin at its beginning, or an envelope is of another one.
         HistoryConflictError: an operation exists with other events, or somebody writes to it.
     """
-    entries = [entry_of(stored) for stored in events]
+    entries = _about_the_operation(entry_of(stored) for stored in events)
     by_operation = _by_operation(entries)
     present = {
         operation_id: await _present(event_log, operation_id, wanted)
@@ -87,7 +87,7 @@ def _by_operation(entries: Sequence[LogEntry]) -> Mapping[str, list[LogEntry]]:
 
 async def _present(event_log: EventLog, operation_id: str, wanted: Sequence[LogEntry]) -> list[LogEntry]:
     """Return the first of the wanted events that are there already; more than those may be there."""
-    found = await event_log.read_operation(operation_id)
+    found = _about_the_operation(await event_log.read_operation(operation_id))
     for here, there in zip(found, wanted, strict=False):
         if _content(here.envelope) != _content(there.envelope):
             raise HistoryConflictError(
@@ -99,6 +99,11 @@ async def _present(event_log: EventLog, operation_id: str, wanted: Sequence[LogE
             f"{operation_id} lives here and has only {len(found)} of {len(wanted)} events"
         )
     return found[: len(wanted)]
+
+
+def _about_the_operation(entries: Iterable[LogEntry]) -> list[LogEntry]:
+    """Leave out where a log has put its events: in another log nothing is there."""
+    return [entry for entry in entries if not isinstance(entry.event, Archived)]
 
 
 def _content(envelope: Envelope) -> Envelope:

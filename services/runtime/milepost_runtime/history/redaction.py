@@ -47,11 +47,19 @@ def _redact_document(document: Any, path: list[str]) -> bool:
         return False
     envelope = cast("dict[str, Any]", document)
     if len(path) == 1 and path[0] in _OF_ENVELOPE:
-        return _replace(envelope, path)
+        archived = envelope.get("data")
+        end = cast("dict[str, Any]", archived).get("end") if isinstance(archived, dict) else None
+        return _replace(envelope, path) | _replace(end, path)
     data = envelope.get("data")
-    # A resume repeats the child's whole request.
-    child = cast("dict[str, Any]", data).get("child") if isinstance(data, dict) else None
-    return _replace(data, path) | _replace(child, path)
+    if not isinstance(data, dict):
+        return False
+    fields = cast("dict[str, Any]", data)
+    # A resume repeats the child's whole request, an archive the event that ended the operation.
+    return (
+        _replace(fields, path)
+        | _replace(fields.get("child"), path)
+        | _redact_document(fields.get("end"), path)
+    )
 
 
 def _replace(value: Any, path: Sequence[str]) -> bool:

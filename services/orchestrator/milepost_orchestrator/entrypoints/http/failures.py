@@ -5,7 +5,7 @@ from typing import cast
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from milepost_contracts.failures import Problem
-from milepost_runtime.errors import RuntimeServiceError
+from milepost_runtime.errors import ArchiveDamagedError, RuntimeServiceError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
@@ -40,6 +40,10 @@ def _field(location: tuple[str | int, ...]) -> str:
 
 
 async def _away(request: Request, error: Exception) -> Response:
+    if isinstance(error, ArchiveDamagedError):
+        return problem(
+            503, "archive-damaged", str(error), "restore the bucket from its backup; see docs/replay.md"
+        )
     return problem(503, "unavailable", str(error), "try again in a moment; /readyz says what is away")
 
 
