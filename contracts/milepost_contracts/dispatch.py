@@ -72,6 +72,10 @@ class Hold(ContractModel):
     reason: str | None = None
     since: AwareDatetime
 
+    def in_words(self) -> str:
+        """Return who holds and why."""
+        return f"held by {self.requested_by}" + (f": {self.reason}" if self.reason else "")
+
 
 class DispatchPolicy(ContractModel):
     """What holds now, folded from the events: what workers make their consumers by, and what people read."""
@@ -86,6 +90,13 @@ class DispatchPolicy(ContractModel):
     def hold_on(self, kind: str) -> Hold | None:
         """Return the hold that keeps a kind from workers, None when there is none."""
         return self.held_kinds.get(kind) or self.held
+
+    def held_words(self, kind: str) -> str | None:
+        """Return what keeps a kind from workers, by whom and why; None when nothing does."""
+        hold = self.hold_on(kind)
+        if hold is None:
+            return None
+        return f"{f'kind {kind} is' if kind in self.held_kinds else 'all kinds are'} {hold.in_words()}"
 
 
 def decode_dispatch_event(envelope: Envelope) -> DispatchEvent:

@@ -166,15 +166,18 @@ def test_an_event_is_told_in_one_line(event: events.Event, words: str) -> None:
 
 
 def test_lines_tell_every_event_and_only_some_of_the_progress() -> None:
-    """Outside a terminal a thousand progress events make one line, and everything else makes one each."""
+    """Outside a terminal a thousand progress events make one line, all else makes one each; a wait is told."""
     written = io.StringIO()
     entries = log(REQUESTED, CLAIMED, STARTED, *[PROGRESS] * 1000, SNAPSHOT, COMPLETED)
     view = OperationView(OPERATION)
     with LineDisplay(Console(file=written, width=200)) as display:
+        display.show(view)
+        display.show(OperationView(OPERATION, waiting="all kinds are held by /cli"))
         for entry in entries:
             view = fold(view, entry)
             display.show(view, entry)
-    lines = written.getvalue().splitlines()
+    first, *lines = written.getvalue().splitlines()
+    assert first == f"{OPERATION}  waits: all kinds are held by /cli"
     assert len(lines) == 6
     assert "5,000 of 10,000 bars" in lines[3]
 

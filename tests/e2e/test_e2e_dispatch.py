@@ -16,7 +16,10 @@ def test_held_cancelled_and_resumed_by_filter_and_released(milepost: CommandLine
         assert "held" in milepost("dispatch", "show").out
         assert milepost.json("dispatch", "hold", "backtest", code=4)["code"] == "already-held"
         started = [milepost.json(*START, f"night {number}")["operation_id"] for number in range(2)]
-        assert "held by /cli: the machine moves" in milepost("show", started[0]).out
+        held = "kind backtest is held by /cli: the machine moves"
+        assert held in milepost("show", started[0]).out
+        assert " ".join(milepost("ps", "--name", "night").out.split()).count("held by /cli:") == 2
+        assert f"waits: {held}" in milepost("wait", started[0], "--timeout", "0.2", code=1).err
         named = ("--name", "night")
         counted = milepost("bulk", "cancel", *named, "--dry-run").out
         assert "2 fit; 2 accepted; nothing was done" in counted

@@ -116,7 +116,13 @@ async def test_http_and_bus_answer_the_same_and_waiting_says_who_holds(
     assert policy["held_kinds"]["counter"]["reason"] == "the machine moves"
     await running.projected()
     document = (await running.http.get(f"/operations/{operation_id}")).json()
-    assert document["waiting"] == {"code": "held", "message": "held by /http: the machine moves"}
+    assert document["waiting"] == {
+        "code": "held",
+        "message": "kind counter is held by /http: the machine moves",
+    }
+    (listed,) = (await running.http.get("/operations")).json()["operations"]
+    assert listed["waiting"] == document["waiting"]
+    assert (await running.client.dispatch()).held_words("counter") == document["waiting"]["message"]
     assert isinstance(await running.client.request(ReleaseDispatch(kind="counter")), Accepted)
     limit = await running.http.post("/dispatch/limit", json={"kind": "counter", "limit": 0})
     assert limit.status_code == 422

@@ -83,9 +83,11 @@ class LineDisplay(SilentDisplay):
 
     def show(self, view: OperationView, entry: LogEntry | None = None) -> None:
         """Print a line, unless it is progress again so soon."""
-        if entry is None:
-            return
         label = self._label or view.operation_id
+        if entry is None:
+            if view.waiting is not None:
+                self._console.print(f"{label}  waits: {view.waiting}", soft_wrap=True)
+            return
         if isinstance(entry.event, events.Progress):
             now = self._clock.monotonic_seconds()
             if now - self._progress_shown_at < LINE_EVERY_SECONDS:
@@ -157,7 +159,7 @@ def running_words(view: OperationView, now: datetime) -> str:
     """Return where an operation is: progress, rate, time left, newest checkpoint and its age."""
     words = [view.status] if view.status != "running" else []
     if view.status == "queued":
-        words = ["waiting for a worker"]
+        words = [view.waiting or "waiting for a worker"]
     if view.total_units:
         words.append(format_progress(view.unit, view.total_units, view.unit_name))
     if view.units_per_second and not view.is_terminal:

@@ -37,6 +37,8 @@ class OperationView:
     kind: str = ""
     name: str | None = None
     status: str = "queued"
+    waiting: str | None = None
+    """Why it does not move, as far as that is known."""
     unit: int = 0
     total_units: int | None = None
     unit_name: str | None = None
@@ -96,7 +98,7 @@ class OperationView:
         document: dict[str, object] = {
             name: getattr(self, name)
             for name in self.__slots__
-            if name not in ("failure", "results", "summary", "checkpoint")
+            if name not in ("waiting", "failure", "results", "summary", "checkpoint")
         }
         for name in ("requested_at", "started_at", "ended_at"):
             moment = getattr(self, name)
@@ -127,6 +129,7 @@ def view_of_document(document: Mapping[str, object]) -> OperationView:
         kind=reader.text(document, "kind") or "",
         name=reader.text(document, "name"),
         status=reader.text(document, "status") or "",
+        waiting=reader.text(reader.mapping(document, "waiting"), "message"),
         unit=reader.whole(document, "unit") or 0,
         total_units=reader.whole(document, "total_units"),
         unit_name=reader.text(document, "unit_name"),

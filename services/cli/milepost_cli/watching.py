@@ -27,9 +27,10 @@ async def watch(
         WaitTimeoutError: it has not ended in time; it goes on all the same.
     """
     known = await bus.view(operation_id)
-    view = OperationView(operation_id)
+    view = OperationView(operation_id, waiting=await _held(bus, known))
     try:
         with display:
+            display.show(view)
             async with asyncio.timeout(timeout_seconds):
                 async for entry in bus.follow(operation_id):
                     view = fold(view, entry)
@@ -44,6 +45,13 @@ async def watch(
         ) from error
     # What came after the end is not followed, but was there before.
     return replace(view, child_id=known.child_id)
+
+
+async def _held(bus: Bus, view: OperationView) -> str | None:
+    """Say what keeps it from workers when somebody does, or one would wait for a release without knowing."""
+    if view.status != "queued":
+        return None
+    return (await bus.client.dispatch()).held_words(view.kind)
 
 
 def ended_badly(view: OperationView) -> OperationEndedBadlyError:

@@ -11,6 +11,7 @@ from typing import overload
 
 from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints
 from milepost_contracts.commands import Command, DispatchCommand, OperationCommand, command_name
+from milepost_contracts.dispatch import DispatchPolicy
 from milepost_contracts.events import TERMINAL_EVENTS, Archived
 from milepost_contracts.messages import encode, envelop_command
 from milepost_contracts.subjects import Subjects
@@ -23,6 +24,7 @@ from milepost_runtime.bus.jetstream import JetStream
 from milepost_runtime.bus.pull import StreamReader
 from milepost_runtime.bus.replies import NoAnswerError, NoAnswerReason
 from milepost_runtime.bus.topology import Topology
+from milepost_runtime.bus.work_consumer import recorded_policy
 from milepost_runtime.clock import Clock, SystemClock, random_id
 from milepost_runtime.errors import (
     ArchivedEndUnknownError,
@@ -192,6 +194,14 @@ class MilepostClient:
         if end is None:
             raise ArchivedEndUnknownError(entry.event.history_key)
         return end
+
+    async def dispatch(self) -> DispatchPolicy:
+        """Return what is held back and limited: why something that was started may wait.
+
+        Raises:
+            BusUnavailableError: the bus is away.
+        """
+        return await recorded_policy(self._jetstream, self._topology)
 
     def _payload(self, command: Command, command_id: str) -> bytes:
         return encode(

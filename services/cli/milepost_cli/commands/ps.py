@@ -69,7 +69,8 @@ def ps(
 ) -> None:
     """List operations.
 
-    The newest come first, with status, progress, rate, time left, newest checkpoint and its age.
+    The newest come first, with status, progress, rate, time left, newest checkpoint and its age; what does not
+    move with what it waits for.
     """
     for each in status:
         one_of(each, STATUSES, "--status")
@@ -139,7 +140,7 @@ def _row(view: OperationView, checkpoint: CheckpointView | None, now: datetime) 
 
 
 def _details(view: OperationView, checkpoint: CheckpointView | None, now: datetime) -> list[str]:
-    words = [view.name] if view.name else []
+    words = [each for each in (view.name, view.waiting) if each]
     if not view.is_terminal and view.units_per_second:
         words.append(format_rate(view.units_per_second, view.unit_name))
     if view.eta_seconds is not None:

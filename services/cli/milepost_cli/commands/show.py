@@ -47,8 +47,7 @@ def show(
         print_json(document)
         return
     view = view_of_document(document)
-    waiting = reader.text(reader.mapping(document, "waiting"), "message")
-    print_facts(_facts(view, newest_checkpoint(document), waiting))
+    print_facts(_facts(view, newest_checkpoint(document)))
     print_next(view)
 
 
@@ -87,9 +86,7 @@ async def _document_of_log(location: StackLocation, operation_id: str) -> dict[s
         return (await bus.view(operation_id)).document()
 
 
-def _facts(
-    view: OperationView, checkpoint: CheckpointView | None, waiting: str | None
-) -> dict[str, str | None]:
+def _facts(view: OperationView, checkpoint: CheckpointView | None) -> dict[str, str | None]:
     now = SystemClock().now()
     took = None
     if view.started_at and view.ended_at:
@@ -103,7 +100,7 @@ def _facts(
         "name": view.name,
         "kind": view.kind,
         "status": view.status,
-        "waiting": waiting,
+        "waiting": view.waiting,
         "reason": view.reason if view.failure is None else None,
         "failure": _failure_words(view),
         "progress": format_progress(view.unit, view.total_units, view.unit_name),

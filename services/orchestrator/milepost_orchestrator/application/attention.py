@@ -1,6 +1,7 @@
 """What is known of an operation that should move: its worker's last sign of life, its last progress."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from milepost_contracts.events import Side
@@ -33,13 +34,18 @@ class Attention:
         Raises:
             BusUnavailableError: the log cannot be read.
         """
+        owned = operation["worker_id"] is not None
+        moving = owned and operation["status"] in (Status.RUNNING, Status.CANCELLING)
+        moved_at = await self._event_log.last_time(operation["operation_id"], Side.RUN) if moving else None
+        return replace(self.glance(operation), moved_at=moved_at)
+
+    def glance(self, operation: Mapping[str, Any]) -> Quiet:
+        """Return what is known without asking the log: not whether its worker has stalled."""
         owner = operation["worker_id"]
-        owned = owner is not None and operation["status"] in (Status.RUNNING, Status.CANCELLING)
-        moved_at = await self._event_log.last_time(operation["operation_id"], Side.RUN) if owned else None
         return Quiet(
             now=self._clock.now(),
             owner_seen_at=self._sightings.last_seen(owner) if owner is not None else None,
-            moved_at=moved_at,
+            moved_at=None,
             stall_seconds=self.stall_seconds_of(operation["kind"]),
         )
 

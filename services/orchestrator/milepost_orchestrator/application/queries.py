@@ -117,14 +117,17 @@ class Queries:
     async def list_operations(
         self, wanted: OperationFilter, order: Order[OperationSort] = NEWEST_OPERATIONS, *, limit: int
     ) -> Page:
-        """Return a page of operations.
+        """Return a page of operations, each with what it waits for.
 
         Raises:
             DatabaseUnavailableError: the read models are away.
         """
         limit = min(limit, PAGE_MAX)
         rows = await self._read_model.operations(wanted, order, limit=limit + 1)
-        documents = [operation_document(row) for row in rows[:limit]]
+        waiting = await self._waiting_of(rows[:limit])
+        documents = [
+            {**operation_document(row), "waiting": waiting.get(row["operation_id"])} for row in rows[:limit]
+        ]
         return Page(documents, _next_position(rows, limit, "requested_sequence"))
 
     async def count_operations(self, wanted: OperationFilter) -> dict[str, int]:
@@ -168,6 +171,24 @@ class Queries:
             return None
         shown = rows[:OPERATIONS_MAX]
         return lineage_document(rows[0]["root_id"], shown, more=len(rows) > len(shown))
+
+    async def _waiting_of(self, rows: Sequence[Row]) -> dict[str, Document | None]:
+        """Return what each that has not ended waits for; whether one has stalled only its detail says."""
+        moving = [row for row in rows if row["status"] not in TERMINAL_STATUSES]
+        if not moving:
+            return {}
+        try:
+            workers, policy = await self._fleet.workers(), await self._dispatching.policy()
+        except BusUnavailableError as error:
+            log.warning("the fleet cannot be read", reason=str(error))
+            return {}
+        return {
+            row["operation_id"]: (
+                gated_document(row["kind"], policy, workers) if row["status"] == Status.QUEUED else None
+            )
+            or waiting_document(row, workers, self._attention.glance(row))
+            for row in moving
+        }
 
     async def _waiting(self, document: Document) -> Document | None:
         if document["status"] in TERMINAL_STATUSES:

@@ -10,7 +10,6 @@ from milepost_contracts.dispatch import DispatchPolicy
 from milepost_contracts.fleet import WorkerHeartbeat
 
 from milepost_orchestrator.application.documents import Document
-from milepost_orchestrator.domain.dispatch import held_words
 from milepost_orchestrator.domain.operation import Status
 
 
@@ -47,9 +46,9 @@ def waiting_document(
 
 def gated_document(kind: str, policy: DispatchPolicy, workers: Sequence[WorkerHeartbeat]) -> Document | None:
     """Return why a kind is not given to workers: it is held, or as many as may are at them; None when it is."""
-    hold = policy.hold_on(kind)
-    if hold is not None:
-        return {"code": "held", "message": held_words(hold)}
+    held = policy.held_words(kind)
+    if held is not None:
+        return {"code": "held", "message": held}
     limit = policy.limits.get(kind)
     running = sum(len(worker.operations) for worker in workers if worker.kind == kind)
     if limit is not None and running >= limit:

@@ -116,15 +116,10 @@ def decide_dispatch(
             assert_never(command)
 
 
-def held_words(hold: Hold) -> str:
-    """Return who holds and why."""
-    return f"held by {hold.requested_by}" + (f": {hold.reason}" if hold.reason else "")
-
-
 def _already_held(kind: str | None, hold: Hold) -> Rejection:
     return Rejection(
         RejectionCode.ALREADY_HELD,
-        f"{_noun(kind)} {_is(kind)} {held_words(hold)}, since {hold.since:%Y-%m-%d %H:%M %Z}",
+        f"{_noun(kind)} {_is(kind)} {hold.in_words()}, since {hold.since:%Y-%m-%d %H:%M %Z}",
         f"nothing needs to be done; `milepost dispatch release{_argument(kind)}` ends it",
     )
 
@@ -133,7 +128,7 @@ def _not_held(policy: DispatchPolicy, kind: str | None) -> Rejection:
     if kind is not None and policy.held is not None:
         return Rejection(
             RejectionCode.NOT_HELD,
-            f"kind {kind} is not held by itself: all kinds are {held_words(policy.held)}",
+            f"kind {kind} is not held by itself: all kinds are {policy.held.in_words()}",
             "release all: `milepost dispatch release`",
         )
     kinds = sorted(policy.held_kinds)

@@ -64,7 +64,7 @@ async def ensure_work_consumer(
             "max_deliver": -1,
             "max_waiting": WAITING_MAX,
         }
-        policy = await _recorded_policy(jetstream, topology)
+        policy = await recorded_policy(jetstream, topology)
         found = await _consumer_config(jetstream, stream, name)
         differing = {key for key, value in wanted.items() if found and found.get(key) != value}
         if found and differing & _FIXED:
@@ -74,7 +74,7 @@ async def ensure_work_consumer(
             gate = {"max_ack_pending": policy.limits.get(kind, ACK_PENDING_MAX)}
             await _create_consumer(jetstream, stream, {**wanted, **gate}, action="create")
             # Held meanwhile, or before: whoever changes the policy has paused only what was there.
-            if (await _recorded_policy(jetstream, topology)).hold_on(kind) is not None:
+            if (await recorded_policy(jetstream, topology)).hold_on(kind) is not None:
                 await pause_consumer(jetstream, stream, name, PAUSED_UNTIL)
         elif differing:
             await _create_consumer(jetstream, stream, {**found, **wanted}, action="update")
@@ -99,7 +99,7 @@ async def pause_consumer(jetstream: JetStream, stream: str, name: str, until: st
     await jetstream.call(f"CONSUMER.PAUSE.{stream}.{name}", {"pause_until": until})
 
 
-async def _recorded_policy(jetstream: JetStream, topology: Topology) -> DispatchPolicy:
+async def recorded_policy(jetstream: JetStream, topology: Topology) -> DispatchPolicy:
     """Return the policy of dispatch as it was applied last."""
     subject = f"$KV.{topology.kinds}.{POLICY_KEY}"
     try:
