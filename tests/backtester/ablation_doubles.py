@@ -76,6 +76,12 @@ def each_ema() -> EachSymbol:
     return EachSymbol({symbol: ema() for symbol in "abc"})
 
 
+def each_sized_ema() -> EachSymbol:
+    """Compiled, with the equity of all in view."""
+    parameters = EmaCrossParameters(fast=3, slow=8, sizing="equity", quantity=0.3)
+    return EachSymbol({symbol: EmaCross(parameters) for symbol in "abc"})
+
+
 def engine_with(strategy: Any) -> BacktestingEngine:
     rule = next(iter(strategy.strategies.values())) if isinstance(strategy, EachSymbol) else strategy
     tier = "compiled" if isinstance(rule, EmaCross | Risk) else "python"

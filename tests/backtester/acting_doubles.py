@@ -1,14 +1,44 @@
 """``Trader`` and a bracket rule as compiled ``on_bar``: the same decisions, in the words of ``engine.desk``."""
 
+import importlib.util
+import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from milepost_backtester.engine.compiled import compiled
-from milepost_backtester.engine.desk import Desk, cancel, equity, order, orders_waiting, position, target
+from milepost_backtester.engine.desk import (
+    Desk,
+    cancel,
+    close,
+    equity,
+    order,
+    orders_waiting,
+    position,
+    target,
+)
 from milepost_backtester.engine.orders import Conditions
 from milepost_backtester.engine.strategy import ActingRule
 
 from tests.backtester.backtest_doubles import Trader
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def example_of(page: str, directory: Path, monkeypatch: Any) -> Any:
+    """Return the one example of a page as a module."""
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    name = f"example_of_{page.removesuffix('.md')}"
+    path = directory / f"{name}.py"
+    path.write_text(code)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
 
 
 @compiled
@@ -19,8 +49,8 @@ def trade(desk: Desk, parameters: Any, memory: Any) -> None:
     if number // 5 % int(parameters[0]):
         return
     side = 1.0 if number // 13 % 2 else -1.0
-    quantity, close = side * (number // 100 % 9 + 1), desk.bars.close[0, desk.bar]
-    below, above = close - side * 0.4, close + side * 0.4
+    quantity, last = side * (number // 100 % 9 + 1), close(desk)
+    below, above = last - side * 0.4, last + side * 0.4
     choice = number // 7 % 12
     if choice == 0:
         order(desk, quantity)
@@ -29,15 +59,15 @@ def trade(desk: Desk, parameters: Any, memory: Any) -> None:
     elif choice == 2:
         order(desk, quantity, stop=above)
     elif choice == 3:
-        order(desk, quantity, stop=above, limit=close)
+        order(desk, quantity, stop=above, limit=last)
     elif choice == 4:
         order(desk, quantity, trail=0.8)
     elif choice == 5:
         order(desk, quantity, trail_rate=0.006)
     elif choice == 6:
-        order(desk, quantity, stop_loss=below, take_profit=close + side)
+        order(desk, quantity, stop_loss=below, take_profit=last + side)
     elif choice == 7:
-        order(desk, quantity, limit=below, stop_trail=0.7, take_profit=close + 2 * side)
+        order(desk, quantity, limit=below, stop_trail=0.7, take_profit=last + 2 * side)
     elif choice == 8:
         first = order(desk, quantity, limit=below)
         order(desk, quantity, stop=above, instead_of=first)
@@ -71,12 +101,12 @@ class ActingTrader(Trader):
 @compiled
 def risk(desk: Desk, parameters: Any, memory: Any) -> None:
     """Enter with a bracket by a share of the equity when flat; ``memory``: equity at the last entry, entries."""
-    close = desk.bars.close[0, desk.bar]
+    last = desk.bars.close[0, desk.bar]
     if position(desk) == 0 and orders_waiting(desk) == 0 and equity(desk) != memory[0]:
         memory[0] = equity(desk)
         memory[1] += 1
-        units = parameters[0] * equity(desk) / close
-        order(desk, units, stop_loss=close * 0.99, take_profit=close * 1.02)
+        units = parameters[0] * equity(desk) / last
+        order(desk, units, stop_loss=last * 0.99, take_profit=last * 1.02)
 
 
 class Risk:

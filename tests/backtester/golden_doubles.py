@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.compiled import compiled
-from milepost_backtester.engine.desk import Desk, cancel, order, target
+from milepost_backtester.engine.desk import Desk, cancel, of, order, target
 from milepost_backtester.engine.orders import Conditions
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.strategy import ActingRule, CompiledRule
@@ -112,6 +112,59 @@ class FillRule:
         return Bars(times, *(np.ascontiguousarray(column) for column in columns), np.ones(len(there)))
 
 
+@dataclass(frozen=True)
+class GeneratedPlan(FillRule):
+    """Orders of every kind in every symbol, some linked across symbols or cancelled at once, from a seed."""
+
+    rows: tuple[Bars, ...] = ()
+
+    @classmethod
+    def of(cls, seed: int, rows: list[Bars]) -> "GeneratedPlan":
+        """Make it for the bars of symbols a, b and so on."""
+        names = "abcdefgh"[: len(rows)]
+        bars = PortfolioBars.of(names, rows)
+        rng = np.random.default_rng(seed)
+        orders: list[dict[str, Any]] = []
+        for bar in range(len(bars)):
+            begun = [place for place in range(len(rows)) if bars.close[place, bar] > 0]
+            for _ in range(rng.integers(0, 3)):
+                symbol, other = (begun[rng.integers(len(begun))] for _ in range(2))
+                close = bars.close.item(symbol, bar)
+                found = _generated(rng, close, bars.close.item(other, bar), names[other])
+                orders += [{"bar": bar, "symbol": names[symbol], **each} for each in found]
+        for place, each in enumerate(orders):
+            for link in ("name", "instead_of", "cancel"):
+                if link in each:
+                    each[link] = str(place if link == "name" else place - 1)
+        return cls("generated", {"bars": dict.fromkeys(names), "orders": orders}, tuple(rows))
+
+    @property
+    def parts(self) -> list[Bars]:
+        """Those that it was made for."""
+        return list(self.rows)
+
+
+def _generated(rng: Any, close: float, other_close: float, other: str) -> list[dict[str, Any]]:
+    """One order, or two of which the second is linked to the first."""
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    units, below, above = side * float(rng.integers(1, 9)), close - side * 0.4, close + side * 0.4
+    first = {"units": units, "limit": below, "name": ""}
+    return [
+        [{"units": units}],
+        [{"units": units, "limit": below, "day": True}],
+        [{"units": units, "stop": above}],
+        [{"units": units, "stop": above, "limit": close}],
+        [{"units": units, "trail": 0.8}],
+        [{"units": units, "trail_rate": 0.006, "reduce_only": True}],
+        [{"units": units, "stop_loss": below, "take_profit": close + side}],
+        [{"units": units, "limit": below, "stop_trail": 0.7, "take_profit": close + 2 * side}],
+        [{"units": units, "stop_trail_rate": 0.01}],
+        [first, {"units": -2.0, "stop": other_close - 0.3, "symbol": other, "instead_of": ""}],
+        [first, {"cancel": ""}],
+        [{"target": 0.0}],
+    ][rng.integers(12)]
+
+
 def fill_rules() -> dict[str, FillRule]:
     """All of them, by name."""
     return {
@@ -170,8 +223,9 @@ class Planned:
 class PlannedActing(Planned):
     """The same as a compiled ``on_bar``."""
 
-    def acting_rule(self) -> ActingRule:
-        """Return it."""
+    def acting_rule(self, symbols: tuple[str, ...] = ()) -> ActingRule:
+        """Return it, for one symbol or several."""
+        assert symbols == self._rule.symbols
         return ActingRule(give, self._rule.plan().ravel(), np.zeros(len(self._rule.orders)))
 
 
@@ -223,12 +277,12 @@ def give(desk: Desk, parameters: Any, memory: Any) -> None:
         if row[0] != desk.bar:
             continue
         if row[1] == 1:
-            target(desk, row[2])
+            target(of(desk, int(row[14])), row[2])
         elif row[1] == 2:
             cancel(desk, int(memory[int(row[13])]))
         else:
             memory[place] = order(
-                desk, row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10],
+                of(desk, int(row[14])), row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10],
                 row[11] != 0, row[12] != 0, int(memory[int(row[13])]) if row[13] >= 0 else 0,
             )  # fmt: skip
 

@@ -13,6 +13,7 @@ from milepost_backtester.engine.portfolio_strategy import EachSymbol
 from milepost_backtester.engine.portfolio_tiers import EachCompiledRun, PortfolioRun
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.engine.tiers import CompiledRun, PythonRun
+from milepost_backtester.engine.turns import TurnsRun
 from milepost_backtester.strategies.ema_cross import EmaCross
 from milepost_backtester.strategies.model import CompiledModel
 from milepost_backtester.strategies.sizing import Sizing
@@ -20,6 +21,7 @@ from milepost_backtester.strategies.sma_cross import SmaCross
 
 from tests.backtester.ablation_doubles import (
     each_ema,
+    each_sized_ema,
     each_sma,
     ema,
     engine_with,
@@ -73,6 +75,15 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "_rule": "memory is state: strategy.memory",
         "_call": "compiled code",
         "_fault": "zero unless the bar is torn",
+        "_turns": "made anew before each run",
+    },
+    TurnsRun: {
+        "_book": "the engine's",
+        "_run": "its own attributes above",
+        "_memories": "state: strategy.memory",
+        "_frames": "where input and memories lie",
+        "_own_places": "input",
+        "_turns": "made anew before each run",
     },
     PortfolioRun: {
         "_book": "the engine's",
@@ -194,7 +205,8 @@ def attributes_of(thing: Any) -> set[str]:
 def test_no_attribute_is_undeclared() -> None:
     """Whoever adds an attribute to the engine, its parts or the strategy must say here what becomes of it."""
     found: dict[type, set[str]] = {}
-    for strategy in (sized(), wanderer(), ema(), model(), portfolio_trader(), each_sma(), each_ema(), Risk()):
+    several = (portfolio_trader(), each_sma(), each_ema(), each_sized_ema())
+    for strategy in (sized(), wanderer(), ema(), model(), Risk(), *several):
         engine = engine_with(strategy)
         for _ in range(100):
             engine.step()

@@ -1,8 +1,6 @@
 """A compiled ``on_bar``: the same trades as the Python one to the last bit, cut anywhere, with the same errors."""
 
-import importlib.util
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from milepost_backtester.engine.orders import Conditions
 from milepost_backtester.engine.strategy import ActingRule
 from milepost_backtester.engine.terms import Terms
 
-from tests.backtester.acting_doubles import ActingTrader, Risk
+from tests.backtester.acting_doubles import ActingTrader, Risk, example_of
 from tests.backtester.backtest_doubles import digest_of, through_json
 from tests.support.bars import make_bars
 
@@ -154,23 +152,9 @@ def test_other_faults_are_named(kind: int, words: str) -> None:
         engine.advance()
 
 
-def example(directory: Path) -> Path:
-    """Write the example of the docs to a file."""
-    text = (ROOT / "docs" / "backtesting.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    path = directory / "breakout_example.py"
-    path.write_text(code)
-    return path
-
-
 def test_the_example_of_the_docs_trades_the_same_in_both_tiers(tmp_path: Path, monkeypatch: Any) -> None:
     """What docs/backtesting.md shows runs as it stands, trades, and its two forms agree."""
-    spec = importlib.util.spec_from_file_location("breakout_example", example(tmp_path))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "breakout_example", module)
-    spec.loader.exec_module(module)
+    module = example_of("backtesting.md", tmp_path, monkeypatch)
     bars = make_bars(5_000, seed=2, step=0.2)
     strategies = [module.Breakout(module.BreakoutParameters()) for _ in range(2)]
     engines = [

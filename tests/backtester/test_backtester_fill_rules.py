@@ -44,7 +44,7 @@ def engine_in(way: str, rule: FillRule) -> BacktestingEngine:
 
 def ways_of(rule: FillRule) -> list[str]:
     """The tiers in which a rule's orders can be given."""
-    ways = ["python", "signals"] if rule.symbols else list(WAYS)
+    ways = ["python", "on_bar", "signals"] if rule.symbols else list(WAYS)
     return [way for way in ways if way != "signals" or rule.wants_levels]
 
 

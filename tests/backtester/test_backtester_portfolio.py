@@ -163,6 +163,7 @@ MAKERS: dict[str, tuple[Any, Any]] = {
     "ema, compiled": (lambda: each("ema"), "compiled"),
     "sma, python": (lambda: each("sma"), "python"),
     "rotation": (lambda: Rotation(RotationParameters(lookback=5, hold=2, every=3)), "python"),
+    "rotation, compiled": (lambda: Rotation(RotationParameters(lookback=5, hold=2, every=3)), "compiled"),
 }
 
 

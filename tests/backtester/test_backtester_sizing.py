@@ -144,12 +144,13 @@ def test_nothing_is_bought_with_what_is_lost(tier: Any) -> None:
     assert [fill.quantity for fill in engine.fills] == [500.0, -500.0]
 
 
-def test_of_several_symbols_the_python_tier_is_chosen() -> None:
-    """Where sizes see the account together, and the equity is that of all symbols."""
+@pytest.mark.parametrize("tier", ["auto", "python"])
+def test_of_several_symbols_the_equity_is_that_of_all(tier: Any) -> None:
+    """Sizes see the account together, compiled by themselves and in Python."""
     parts: list[Bars] = [make_bars(200, seed=1), make_bars(200, seed=2)]
     strategy = EachSymbol({name: RULES["buy-and-hold"](**SIZES["equity"]) for name in "ab"})
-    engine = BacktestingEngine(PortfolioBars.of(("a", "b"), parts), strategy, initial_cash=1_000.0)
-    assert engine.tier == "python"
+    engine = BacktestingEngine(PortfolioBars.of(("a", "b"), parts), strategy, initial_cash=1_000.0, tier=tier)
+    assert engine.tier == ("compiled" if tier == "auto" else "python")
     engine.advance()
     assert [fill.quantity for fill in engine.fills] == [700 / part.close[0] for part in parts]
 

@@ -50,7 +50,7 @@ def _run(
             start, stop, returns, arrays[places.WAKE_PRICES], arrays[places.WAKE_COUNTS],
             *(arrays[place] for place in BAR_PLACES), wishes, first, records[places.RULES],
             *(arrays[place] for place in ACCOUNT), *(records[place] for place in TABLES),
-            *(arrays[place] for place in MARKS), None, None, None, None, None,
+            *(arrays[place] for place in MARKS), None, None, None, None, None, None,
         )  # fmt: skip
         if reason != GROW:
             return start, reason

@@ -11,8 +11,10 @@ from milepost_backtester.engine.bars import CHUNK_BARS, Bar, Bars, Floats
 from milepost_backtester.engine.book import Book
 from milepost_backtester.engine.compiled import Compiled
 from milepost_backtester.engine.errors import CompiledCodeError, OrderError, StateError
+from milepost_backtester.engine.layouts import TURN, Table
 from milepost_backtester.engine.native import acting_call
 from milepost_backtester.engine.orders import Conditions
+from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.records import State
 from milepost_backtester.engine.strategy import ActingRule
 
@@ -27,18 +29,23 @@ CONDITIONS = (
     "stop_trail_rate",
 )
 """In the order of ``desk.order``."""
+NO_TURNS: Table = np.empty(0, TURN)
 
 
 class ActingRun:
     """Drives a book by compiled code that decides at each close."""
 
-    __slots__ = ("_bar", "_book", "_call", "_fault", "_rule", "_volume")
+    __slots__ = ("_bar", "_book", "_call", "_fault", "_rule", "_turns", "_volume")
 
-    def __init__(self, book: Book, bars: Bars, bar: Bar, rule: ActingRule) -> None:
+    def __init__(
+        self, book: Book, bars: Bars | PortfolioBars, bar: Bar, rule: ActingRule, turns: Table = NO_TURNS
+    ) -> None:
+        """``turns``: rows of ``layouts.TURN`` that the rule looks at."""
         self._book = book
         self._bar = bar
         self._rule = rule
-        self._volume: Floats = np.ascontiguousarray(bars.volume[np.newaxis])
+        self._turns = turns
+        self._volume: Floats = np.ascontiguousarray(np.atleast_2d(bars.volume))
         self._fault: Floats = np.zeros(desk.FAULT_PLACES)
         if not isinstance(rule.on_bar, Compiled):
             raise CompiledCodeError("on_bar must be marked @compiled")
@@ -56,6 +63,7 @@ class ActingRun:
             (places.PARAMETERS, self._rule.parameters),
             (places.MEMORY, self._rule.memory),
             (places.FAULT, self._fault),
+            (places.TURNS, self._turns),
         ):
             book.now.frame.put(place, array)
         while book.done < stop:
@@ -81,7 +89,11 @@ class ActingRun:
         if kind == desk.TOO_MANY:
             return f"{desk.ORDERS_WAITING_MAX} orders wait already at bar {bar}"
         if kind == desk.TOO_MANY_AT_ONCE:
-            return f"more than {desk.ORDERS_AT_A_BAR_MAX} orders at bar {bar}"
+            return f"more than {desk.ORDERS_AT_A_BAR_MAX * len(self._book.now.position)} orders at bar {bar}"
+        if kind == desk.NO_SYMBOL:
+            return f"there is no symbol at place {number:.0f}; there are {len(self._book.now.position)}"
+        if kind == desk.NOT_BEGUN:
+            return f"the symbol has no bar up to bar {bar}"
         if kind == desk.NOT_WAITING:
             return f"order {number:.0f} does not wait at bar {bar}"
         pairs = zip(CONDITIONS, values, strict=True)

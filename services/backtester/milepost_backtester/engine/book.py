@@ -207,7 +207,9 @@ class Book:
 
     def act_to(self, stop: int, call: NativeCall) -> bool:
         """Do bars for good whose decisions are compiled into ``call``; False before a bar with a fault."""
-        self.done, reason = self._run(self.now, stop, NO_WISHES, NEVER, call=call, room=ORDERS_AT_A_BAR_MAX)
+        self.done, reason = self._run(
+            self.now, stop, NO_WISHES, NEVER, call=call, room=ORDERS_AT_A_BAR_MAX * len(self.now.position)
+        )
         return reason != FAULT
 
     def run_until_wanted(self, stop: int, when: WakeWhen) -> bool:

@@ -22,13 +22,19 @@ def missing_units(wanted: float, expected: float) -> float:
 
 
 @compiled
-def pursue(account: Account, bar: int, symbol: int, wanted: float) -> None:
-    """Order what leads to the wanted position after all waiting market orders."""
+def expected_units(account: Account, symbol: int) -> float:
+    """Return the position of a symbol after all its waiting market orders."""
     expected = account.position[symbol]
     for place in range(account.counts[ORDERS]):
         order = account.orders[place]
         if order.kind == MARKET and order.symbol == symbol and order.parent == 0:
             expected += order.quantity
-    missing = missing_units(wanted, expected)
+    return expected
+
+
+@compiled
+def pursue(account: Account, bar: int, symbol: int, wanted: float) -> None:
+    """Order what leads to the wanted position after all waiting market orders."""
+    missing = missing_units(wanted, expected_units(account, symbol))
     if missing != 0:
         submit_market(account, bar, symbol, missing)

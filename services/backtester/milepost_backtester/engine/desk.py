@@ -2,14 +2,17 @@
 
 An order lies in the table of orders at once; it acts from the next bar on, as one of ``Broker`` does. An
 impossible one is written down as a fault, ``on_bar`` goes on to its end, and the engine raises ``OrderError``.
+
+Of several symbols one function sees all: ``of`` turns the desk to one, as ``PortfolioBroker.of`` does; then
+``position``, ``close``, ``order`` and ``target`` are that one's. Cash, equity and waiting orders are those of all.
 """
 
-from math import isfinite, nan
-from typing import Any, NamedTuple
+from math import isfinite, isnan, nan
+from typing import NamedTuple
 
 from milepost_backtester.engine.bars import Floats
 from milepost_backtester.engine.compiled import compiled
-from milepost_backtester.engine.decisions import missing_units
+from milepost_backtester.engine.decisions import expected_units, missing_units
 from milepost_backtester.engine.layouts import (
     CASH,
     LIMIT,
@@ -21,18 +24,20 @@ from milepost_backtester.engine.layouts import (
     TRAILING,
     Account,
     BarArrays,
+    Prices,
+    Table,
 )
 from milepost_backtester.engine.margin import submit_market
 
 ORDERS_AT_A_BAR_MAX = 64
-"""Rows that one ``on_bar`` may add; a bracket takes up to three."""
+"""Rows that one ``on_bar`` may add for each symbol that there is; a bracket takes up to three."""
 ORDERS_WAITING_MAX = 10_000
 NO_ORDERS = -1
 """Stands for ``orders_max`` while the run warms up."""
-IMPOSSIBLE, TOO_MANY, NOT_WAITING, TOO_MANY_AT_ONCE = 1, 2, 3, 4
+IMPOSSIBLE, TOO_MANY, NOT_WAITING, TOO_MANY_AT_ONCE, NO_SYMBOL, NOT_BEGUN = 1, 2, 3, 4, 5, 6
 """Kinds of faults."""
 FAULT_PLACES = 10
-"""Kind, quantity or order id, and the eight prices and rates of an order in the order of ``order``'s arguments."""
+"""Kind, quantity or order id or symbol, and the eight prices and rates of an order as ``order`` takes them."""
 
 
 class Desk(NamedTuple):
@@ -41,18 +46,59 @@ class Desk(NamedTuple):
     bar: int
     """Its place in the arrays of ``bars``; later ones must not be looked at."""
     bars: BarArrays
-    """``timestamp[bar]`` and ``open``, ``high``, ``low``, ``close``, each ``[0, bar]``."""
-    volume: Any
+    """``timestamp[bar]`` and ``open``, ``high``, ``low``, ``close``, each ``[0, bar]``.
+
+    Of several symbols ``[symbol, bar]`` on the common timeline, as ``BarArrays`` says.
+    """
+    volume: Prices
     account: Account
     orders_max: int
     """Rows of the table of orders that this bar may fill; ``NO_ORDERS`` where none are accepted."""
     fault: Floats
+    symbol: int
+    """Whose position and orders the words below mean."""
+    moment: int
+    """The bar of the run."""
+    closes: Prices
+    """What the account is marked at: ``[symbol, moment]``."""
+    turns: Table
+    """Rows of ``layouts.TURN``, where each symbol has an ``on_bar`` of its own; nothing for that one to use."""
+
+
+@compiled
+def symbols(desk: Desk) -> int:
+    """How many symbols there are."""
+    return len(desk.account.position)
+
+
+@compiled
+def of(desk: Desk, symbol: int) -> Desk:
+    """The same desk, turned to a symbol by its place; to one that is not there is a fault."""
+    there = 0 <= symbol < len(desk.account.position)
+    if not there and desk.fault[0] == 0:
+        desk.fault[0], desk.fault[1] = NO_SYMBOL, symbol
+    return Desk(
+        desk.bar, desk.bars, desk.volume, desk.account, desk.orders_max, desk.fault,
+        symbol if there else 0, desk.moment, desk.closes, desk.turns,
+    )  # fmt: skip
+
+
+@compiled
+def has_bar(desk: Desk) -> bool:
+    """Whether the symbol has a bar at this time; one of several may have none, one alone always has."""
+    return len(desk.bars.open) == 1 or not isnan(desk.bars.open[desk.symbol, desk.bar])
+
+
+@compiled
+def close(desk: Desk) -> float:
+    """The symbol's last close; 0 before its first bar."""
+    return desk.closes[desk.symbol, desk.moment]
 
 
 @compiled
 def position(desk: Desk) -> float:
     """Units held; negative when short."""
-    return desk.account.position[0]
+    return desk.account.position[desk.symbol]
 
 
 @compiled
@@ -63,8 +109,11 @@ def cash(desk: Desk) -> float:
 
 @compiled
 def equity(desk: Desk) -> float:
-    """Cash plus the position at the close."""
-    return cash(desk) + position(desk) * desk.bars.close[0, desk.bar]
+    """Cash plus all positions at their last closes."""
+    worth = desk.account.money[CASH]
+    for symbol in range(len(desk.account.position)):
+        worth += desk.account.position[symbol] * desk.closes[symbol, desk.moment]
+    return worth
 
 
 @compiled
@@ -117,9 +166,11 @@ def order(
     """Buy ``quantity`` units, or sell when it is negative, under the conditions of ``orders.Conditions``.
 
     Not a number: not given. Returns the order's id (its exits have the ids after it), 0 for an impossible one and
-    while the run warms up.
+    while the run warms up. Of several symbols one that had no bar yet cannot be ordered.
     """
-    if desk.orders_max == NO_ORDERS:
+    if len(desk.account.position) > 1 and close(desk) == 0 and desk.fault[0] == 0:
+        desk.fault[0] = NOT_BEGUN
+    if desk.orders_max == NO_ORDERS or desk.fault[0] == NOT_BEGUN:
         return 0
     kind = MARKET
     if trail == trail or trail_rate == trail_rate:
@@ -154,14 +205,14 @@ def order(
             desk.account.orders[place].group = -instead_of
         group = desk.account.orders[place].group
     order_id = desk.account.counts[NEXT_ORDER_ID]
-    submit_market(desk.account, desk.bar, 0, quantity)
+    submit_market(desk.account, desk.moment, desk.symbol, quantity)
     row = desk.account.orders[desk.account.counts[ORDERS] - 1]
     row.kind = kind
     row.limit = _or_zero(limit)
     row.stop = _or_zero(stop)
     row.trail = _or_zero(trail)
     row.trail_rate = _or_zero(trail_rate)
-    row.extreme = desk.bars.close[0, desk.bar] if kind == TRAILING else 0.0
+    row.extreme = close(desk) if kind == TRAILING else 0.0
     row.day = 1 if day else 0
     row.group = group
     row.reduce_only = 1 if reduce_only else 0
@@ -178,12 +229,8 @@ def order(
 
 @compiled
 def target(desk: Desk, wanted: float) -> int:
-    """Order what leads to a position after all waiting market orders; 0 when nothing is missing."""
-    expected = desk.account.position[0]
-    for place in range(desk.account.counts[ORDERS]):
-        if desk.account.orders[place].kind == MARKET:
-            expected += desk.account.orders[place].quantity
-    missing = missing_units(wanted, expected)
+    """Order what leads to a position after the symbol's waiting market orders; 0 when nothing is missing."""
+    missing = missing_units(wanted, expected_units(desk.account, desk.symbol))
     return order(desk, missing) if missing != 0 else 0
 
 
@@ -220,7 +267,7 @@ def is_possible(
 def _add_exit(
     desk: Desk, entry: int, quantity: float, kind: int, limit: float, stop: float, trail: float, rate: float
 ) -> None:
-    submit_market(desk.account, desk.bar, 0, -quantity)
+    submit_market(desk.account, desk.moment, desk.symbol, -quantity)
     row = desk.account.orders[desk.account.counts[ORDERS] - 1]
     row.kind = kind
     row.limit = limit

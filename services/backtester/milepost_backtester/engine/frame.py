@@ -32,9 +32,10 @@ import numpy as np
     PARAMETERS,
     MEMORY,
     FAULT,
-) = range(27)
+    TURNS,
+) = range(28)
 """Places."""
-PLACES = 27
+PLACES = 28
 NUMBERS = 3
 """For each place: address, rows, columns."""
 

@@ -96,6 +96,7 @@ def run(
     parameters: Floats,
     memory: Floats,
     fault: Floats,
+    turns: Table,
     on_bar: Any,
 ) -> tuple[int, int]:
     """Do bars from ``start`` to before ``stop``; return how many bars are done and why it returned.
@@ -116,7 +117,7 @@ def run(
     calls = rules[0].maintenance_margin > 0
     room = 2 * symbols
     if on_bar is not None:
-        room += ORDERS_AT_A_BAR_MAX
+        room += ORDERS_AT_A_BAR_MAX * symbols
     passes = symbols == 1 and on_bar is None and returns != WHEN_WANTED
     bar = start
     while bar < stop:
@@ -167,8 +168,8 @@ def run(
                 if not np.isnan(wish) and (counts[ORDERS] > 0 or wish != position[symbol]):
                     pursue(account, bar, symbol, wish)
         if on_bar is not None:
-            orders_max = counts[ORDERS] + ORDERS_AT_A_BAR_MAX if bar >= orders_from else NO_ORDERS
-            desk = Desk(bar, bars, volume, account, orders_max, fault)
+            orders_max = counts[ORDERS] + ORDERS_AT_A_BAR_MAX * symbols if bar >= orders_from else NO_ORDERS
+            desk = Desk(bar, bars, volume, account, orders_max, fault, 0, bar, close, turns)
             on_bar(desk, parameters, memory)
             if fault[0] != 0:
                 return bar, FAULT
@@ -222,7 +223,7 @@ def run_scheduled(
             start, reason = run(
                 start, bar + 1, NEVER, wake_prices, wake_counts, timestamp, open_price, high, low, close, wanted,
                 0, rules, money, counts, position, orders, lots, fills, trades, equity_marks, cash_marks,
-                position_marks, close, money, money, money, None,
+                position_marks, close, money, money, money, lots, None,
             )  # fmt: skip
             if reason == GROW:
                 break

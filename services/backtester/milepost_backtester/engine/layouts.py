@@ -122,6 +122,17 @@ TRADE = np.dtype(
     ]
 )
 
+TURN = np.dtype(
+    [
+        ("symbol", np.int64),
+        # The address of a frame with the symbol's own bars, parameters and memory.
+        ("frame", np.int64),
+        # Place of its next own bar.
+        ("bar", np.int64),
+    ]
+)
+"""Whose turn it is when a compiled ``on_bar`` of one symbol is applied to each of several."""
+
 RULES = np.dtype(
     [
         ("commission_fixed", np.float64),

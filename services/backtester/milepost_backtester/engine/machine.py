@@ -55,14 +55,15 @@ def _array_in_frame(dtype: Any, dimensions: int) -> Any:
     return array_in_frame
 
 
-_floats = _array_in_frame(np.float64, 1)
-_prices = _array_in_frame(np.float64, 2)
-_integers = _array_in_frame(np.int64, 1)
+floats_at = _array_in_frame(np.float64, 1)
+prices_at = _array_in_frame(np.float64, 2)
+integers_at = _array_in_frame(np.int64, 1)
 _orders = _array_in_frame(layouts.ORDER, 1)
 _lots = _array_in_frame(layouts.LOT, 1)
 _fills = _array_in_frame(layouts.FILL, 1)
 _trades = _array_in_frame(layouts.TRADE, 1)
 _rules = _array_in_frame(layouts.RULES, 1)
+_turns = _array_in_frame(layouts.TURN, 1)
 
 
 @intrinsic(prefer_literal=True)
@@ -122,30 +123,31 @@ def run_entry(on_bar: Any = None) -> Any:
             start,
             stop,
             returns,
-            _floats(frame, places.WAKE_PRICES),
-            _integers(frame, places.WAKE_COUNTS),
-            _integers(frame, places.TIMESTAMP),
-            _prices(frame, places.OPEN),
-            _prices(frame, places.HIGH),
-            _prices(frame, places.LOW),
-            _prices(frame, places.CLOSE),
-            _prices(frame, places.WANTED),
+            floats_at(frame, places.WAKE_PRICES),
+            integers_at(frame, places.WAKE_COUNTS),
+            integers_at(frame, places.TIMESTAMP),
+            prices_at(frame, places.OPEN),
+            prices_at(frame, places.HIGH),
+            prices_at(frame, places.LOW),
+            prices_at(frame, places.CLOSE),
+            prices_at(frame, places.WANTED),
             wanted_start,
             _rules(frame, places.RULES),
-            _floats(frame, places.MONEY),
-            _integers(frame, places.COUNTS),
-            _floats(frame, places.POSITION),
+            floats_at(frame, places.MONEY),
+            integers_at(frame, places.COUNTS),
+            floats_at(frame, places.POSITION),
             _orders(frame, places.ORDERS),
             _lots(frame, places.LOTS),
             _fills(frame, places.FILLS),
             _trades(frame, places.TRADES),
-            _floats(frame, places.EQUITY_MARKS),
-            _floats(frame, places.CASH_MARKS),
-            _prices(frame, places.POSITION_MARKS),
-            _prices(frame, places.VOLUME),
-            _floats(frame, places.PARAMETERS),
-            _floats(frame, places.MEMORY),
-            _floats(frame, places.FAULT),
+            floats_at(frame, places.EQUITY_MARKS),
+            floats_at(frame, places.CASH_MARKS),
+            prices_at(frame, places.POSITION_MARKS),
+            prices_at(frame, places.VOLUME),
+            floats_at(frame, places.PARAMETERS),
+            floats_at(frame, places.MEMORY),
+            floats_at(frame, places.FAULT),
+            _turns(frame, places.TURNS),
             on_bar,
         )
         return done * REASONS + reason
@@ -161,29 +163,29 @@ def run_scheduled_entry() -> Any:
         done, placed = run_scheduled(
             start,
             place,
-            _integers(frame, places.ORDER_IDS),
-            _floats(frame, places.QUANTITIES),
-            _integers(frame, places.SUBMITTED_BARS),
-            _integers(frame, places.SYMBOLS),
-            _floats(frame, places.WAKE_PRICES),
-            _integers(frame, places.WAKE_COUNTS),
-            _integers(frame, places.TIMESTAMP),
-            _prices(frame, places.OPEN),
-            _prices(frame, places.HIGH),
-            _prices(frame, places.LOW),
-            _prices(frame, places.CLOSE),
-            _prices(frame, places.WANTED),
+            integers_at(frame, places.ORDER_IDS),
+            floats_at(frame, places.QUANTITIES),
+            integers_at(frame, places.SUBMITTED_BARS),
+            integers_at(frame, places.SYMBOLS),
+            floats_at(frame, places.WAKE_PRICES),
+            integers_at(frame, places.WAKE_COUNTS),
+            integers_at(frame, places.TIMESTAMP),
+            prices_at(frame, places.OPEN),
+            prices_at(frame, places.HIGH),
+            prices_at(frame, places.LOW),
+            prices_at(frame, places.CLOSE),
+            prices_at(frame, places.WANTED),
             _rules(frame, places.RULES),
-            _floats(frame, places.MONEY),
-            _integers(frame, places.COUNTS),
-            _floats(frame, places.POSITION),
+            floats_at(frame, places.MONEY),
+            integers_at(frame, places.COUNTS),
+            floats_at(frame, places.POSITION),
             _orders(frame, places.ORDERS),
             _lots(frame, places.LOTS),
             _fills(frame, places.FILLS),
             _trades(frame, places.TRADES),
-            _floats(frame, places.EQUITY_MARKS),
-            _floats(frame, places.CASH_MARKS),
-            _prices(frame, places.POSITION_MARKS),
+            floats_at(frame, places.EQUITY_MARKS),
+            floats_at(frame, places.CASH_MARKS),
+            prices_at(frame, places.POSITION_MARKS),
         )
         return done * SCHEDULED_ROOM + placed
 
@@ -197,15 +199,15 @@ def signals_entry(signals: Any) -> Any:
         signals(
             start,
             stop,
-            _integers(frame, places.TIMESTAMP),
-            _prices(frame, places.OPEN),
-            _prices(frame, places.HIGH),
-            _prices(frame, places.LOW),
-            _prices(frame, places.CLOSE),
-            _prices(frame, places.VOLUME),
-            _floats(frame, places.PARAMETERS),
-            _floats(frame, places.MEMORY),
-            _prices(frame, places.WANTED),
+            integers_at(frame, places.TIMESTAMP),
+            prices_at(frame, places.OPEN),
+            prices_at(frame, places.HIGH),
+            prices_at(frame, places.LOW),
+            prices_at(frame, places.CLOSE),
+            prices_at(frame, places.VOLUME),
+            floats_at(frame, places.PARAMETERS),
+            floats_at(frame, places.MEMORY),
+            prices_at(frame, places.WANTED),
         )
         return 0
 
@@ -216,7 +218,7 @@ def numbers_entry(function: Any) -> Any:
     """A function of two arrays of floats, one of whole numbers, and one of numbers given and found."""
 
     def entry(frame: int) -> int:
-        function(_floats(frame, 0), _floats(frame, 1), _integers(frame, 2), _floats(frame, 3))
+        function(floats_at(frame, 0), floats_at(frame, 1), integers_at(frame, 2), floats_at(frame, 3))
         return 0
 
     return _entry(entry, 1)

@@ -1,12 +1,22 @@
 """What a strategy of several symbols is, and how one of a single symbol is applied to each."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from milepost_backtester.engine.bars import Bar
 from milepost_backtester.engine.errors import StateError
 from milepost_backtester.engine.portfolio_broker import PortfolioBroker
-from milepost_backtester.engine.strategy import CompiledRule, CompiledStrategy, Strategy, Tier, fastest_tier
+from milepost_backtester.engine.strategy import (
+    ActingRule,
+    ActingStrategy,
+    CompiledRule,
+    CompiledStrategy,
+    Strategy,
+    Tier,
+    fastest_tier,
+)
+
+RuleT = TypeVar("RuleT")
 
 
 @runtime_checkable
@@ -32,6 +42,15 @@ class PortfolioStrategy(Protocol):
         ...
 
 
+@runtime_checkable
+class ActingPortfolioStrategy(Protocol):
+    """A strategy of several symbols whose ``on_bars`` is there as a compiled function too, deciding the same."""
+
+    def acting_rule(self, symbols: tuple[str, ...]) -> ActingRule:
+        """Return it in its first state; ``symbols``: the names, each at its place in all tables."""
+        ...
+
+
 class EachSymbol:
     """Strategies of one symbol side by side, on one account; each sees its own symbol's bars only."""
 
@@ -42,11 +61,10 @@ class EachSymbol:
     @property
     def tier(self) -> Tier:
         """The fastest way to call all of them."""
-        compiles = all(
-            fastest_tier(strategy) == "compiled" and _rule_of(strategy) is not None
-            for strategy in self.strategies.values()
-        )
-        return "compiled" if compiles else "python"
+        if any(fastest_tier(strategy) != "compiled" for strategy in self.strategies.values()):
+            return "python"
+        rules = self._rules()
+        return "compiled" if _all_of(CompiledRule, rules) or _acts_alike(rules) else "python"
 
     def on_bars(self, bars: Mapping[str, Bar], broker: PortfolioBroker) -> None:
         """Let each strategy whose symbol has a bar decide."""
@@ -71,21 +89,47 @@ class EachSymbol:
         for strategy, part in zip(self.strategies.values(), states, strict=True):
             strategy.load_state_dict(part)
 
-    def compiled_rules(self) -> dict[str, CompiledRule]:
+    def compiled_rules(self) -> dict[str, CompiledRule] | dict[str, ActingRule]:
         """Return the compiled rule of each symbol in its first state.
 
+        All of them want positions, or all are the same ``on_bar``.
+
         Raises:
-            ValueError: not all of them can be compiled.
+            ValueError: not all of them can be compiled, or not together.
         """
-        rules = {symbol: _rule_of(strategy) for symbol, strategy in self.strategies.items()}
-        compiled = {symbol: rule for symbol, rule in rules.items() if rule is not None}
-        if len(compiled) < len(rules):
-            others = ", ".join(rules.keys() - compiled.keys())
-            raise ValueError(f"tier: the strategy of {others} offers no 'compiled' among several symbols")
-        return compiled
+        rules = self._rules()
+        without = [symbol for symbol, rule in rules.items() if rule is None]
+        if without:
+            raise ValueError(
+                f"tier: the strategy of {', '.join(without)} offers no 'compiled' among several symbols"
+            )
+        wanting = _all_of(CompiledRule, rules)
+        if wanting is not None:
+            return wanting
+        acting = _all_of(ActingRule, rules)
+        if acting is not None and _acts_alike(rules):
+            return acting
+        raise ValueError(
+            "tier: 'compiled' for several symbols needs wanted positions of all, or the same on_bar for all"
+        )
+
+    def _rules(self) -> dict[str, CompiledRule | ActingRule | None]:
+        return {symbol: _rule_of(strategy) for symbol, strategy in self.strategies.items()}
 
 
-def _rule_of(strategy: Strategy) -> CompiledRule | None:
-    """Return the compiled rule; None for none, and for one that sees the account, which is of one symbol only."""
-    rule = strategy.compiled_rule() if isinstance(strategy, CompiledStrategy) else None
-    return rule if isinstance(rule, CompiledRule) else None
+def _rule_of(strategy: Strategy) -> CompiledRule | ActingRule | None:
+    if isinstance(strategy, CompiledStrategy):
+        return strategy.compiled_rule()
+    return strategy.acting_rule() if isinstance(strategy, ActingStrategy) else None
+
+
+def _all_of(kind: type[RuleT], rules: Mapping[str, object]) -> dict[str, RuleT] | None:
+    """Return the rules when all are of a kind."""
+    found = {symbol: rule for symbol, rule in rules.items() if isinstance(rule, kind)}
+    return found if len(found) == len(rules) else None
+
+
+def _acts_alike(rules: Mapping[str, object]) -> bool:
+    """Say whether all are the same compiled ``on_bar``."""
+    acting = _all_of(ActingRule, rules)
+    return acting is not None and len({id(rule.on_bar) for rule in acting.values()}) == 1

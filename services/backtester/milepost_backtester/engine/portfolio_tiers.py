@@ -8,15 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from milepost_backtester.engine.acting import ActingRun
 from milepost_backtester.engine.bars import Bar, BarRow, Bars, Floats, rows_of
 from milepost_backtester.engine.book import Book
-from milepost_backtester.engine.errors import StateError
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.portfolio_broker import PortfolioBroker
-from milepost_backtester.engine.portfolio_strategy import EachSymbol, PortfolioStrategy
+from milepost_backtester.engine.portfolio_strategy import (
+    ActingPortfolioStrategy,
+    EachSymbol,
+    PortfolioStrategy,
+)
 from milepost_backtester.engine.records import State
-from milepost_backtester.engine.strategy import CompiledRule, CompiledStrategy, Tier, owner
+from milepost_backtester.engine.strategy import ActingRule, CompiledRule, CompiledStrategy, Tier, owner
 from milepost_backtester.engine.tiers import TierRun
+from milepost_backtester.engine.turns import TurnsRun, put_back
 from milepost_backtester.engine.wishes import Wishes
 
 CHUNK_VALUES = 1 << 16
@@ -27,12 +32,10 @@ def fastest_portfolio_tier(strategy: PortfolioStrategy) -> Tier:
     """Return the fastest way that a strategy of several symbols offers."""
     if isinstance(strategy, EachSymbol):
         return strategy.tier
-    compiles = isinstance(strategy, CompiledStrategy)
-    return (
-        "compiled"
-        if compiles and owner(strategy, "compiled_rule") <= owner(strategy, "on_bars")
-        else "python"
-    )
+    for kind, method in ((CompiledStrategy, "compiled_rule"), (ActingPortfolioStrategy, "acting_rule")):
+        if isinstance(strategy, kind) and owner(strategy, method) <= owner(strategy, "on_bars"):
+            return "compiled"
+    return "python"
 
 
 def portfolio_run(
@@ -53,13 +56,14 @@ def portfolio_run(
         raise ValueError(f"give a strategy for each of {wanted}, not for {found}")
     match tier:
         case "compiled" if isinstance(strategy, EachSymbol):
-            rules = strategy.compiled_rules()
-            return EachCompiledRun(book, bars, [rules[name] for name in bars.symbols])
+            return _run_of_each(book, bars, moment, strategy)
         case "compiled" if isinstance(strategy, CompiledStrategy):
             rule = strategy.compiled_rule()
             if not isinstance(rule, CompiledRule):
-                raise ValueError("tier: of several symbols a compiled rule gives wanted positions")  # noqa: TRY004
+                raise ValueError("tier: of several symbols an on_bars is compiled by acting_rule(symbols)")  # noqa: TRY004
             return TogetherCompiledRun(book, bars, rule)
+        case "compiled" if isinstance(strategy, ActingPortfolioStrategy):
+            return ActingRun(book, bars, moment, strategy.acting_rule(bars.symbols))
         case "python":
             return PortfolioRun(book, bars, broker, moment, strategy)
         case _:
@@ -67,6 +71,15 @@ def portfolio_run(
             raise ValueError(
                 f"tier: the strategy offers no {tier!r} for several symbols; there is {fastest!r}"
             )
+
+
+def _run_of_each(book: Book, bars: PortfolioBars, moment: Bar, strategy: EachSymbol) -> TierRun:
+    rules = strategy.compiled_rules()
+    acting = {name: rule for name, rule in rules.items() if isinstance(rule, ActingRule)}
+    if acting:
+        return TurnsRun(book, bars, moment, acting)
+    wanting = {name: rule for name, rule in rules.items() if isinstance(rule, CompiledRule)}
+    return EachCompiledRun(book, bars, [wanting[name] for name in bars.symbols])
 
 
 class EachCompiledRun:
@@ -97,7 +110,7 @@ class EachCompiledRun:
 
     def load_state_dict(self, state: State) -> None:
         """Put it back."""
-        _put_back(state, [rule.memory for rule in self._rules])
+        put_back(state, [rule.memory for rule in self._rules])
 
     def _ask(self, symbol: int, start: int, end: int, wanted: Floats) -> None:
         """Fill in what the rule of a symbol wants at the times at which it has bars."""
@@ -136,7 +149,7 @@ class TogetherCompiledRun:
 
     def load_state_dict(self, state: State) -> None:
         """Put the rule's memory back."""
-        _put_back(state, [self._rule.memory])
+        put_back(state, [self._rule.memory])
 
 
 class PortfolioRun:
@@ -216,13 +229,3 @@ def _rows_between(bars: Bars, places: Any, start: int, end: int) -> list[BarRow 
     for place, row in zip(places[first:last].tolist(), rows_of(bars, first, last), strict=True):
         rows[place - start] = row
     return rows
-
-
-def _put_back(state: State, memories: list[Floats]) -> None:
-    values, wanted = state["memory"], sum(len(memory) for memory in memories)
-    if len(values) != wanted:
-        raise StateError(f"the rules remember {wanted} numbers, not {len(values)}")
-    start = 0
-    for memory in memories:
-        memory[:] = values[start : start + len(memory)]
-        start += len(memory)

@@ -8,11 +8,14 @@ from milepost_contracts.specs.strategies import SmaCrossParameters
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.native import run_scheduled_call
+from milepost_backtester.engine.portfolio_bars import PortfolioBars
+from milepost_backtester.engine.portfolio_strategy import EachSymbol
 from milepost_backtester.strategies import model_signals
 from milepost_backtester.strategies.bollinger import Bollinger
 from milepost_backtester.strategies.buy_and_hold import BuyAndHold
 from milepost_backtester.strategies.donchian_breakout import DonchianBreakout
 from milepost_backtester.strategies.ema_cross import EmaCross
+from milepost_backtester.strategies.rotation import Rotation
 from milepost_backtester.strategies.rsi_reversion import RsiReversion
 from milepost_backtester.strategies.sma_cross import SmaCross
 
@@ -26,8 +29,11 @@ def prepare_rules() -> None:
     bars = Bars(np.arange(2), price, price, price, price, price)
     for strategy in LIBRARY:
         BacktestingEngine(bars, strategy(strategy.Parameters()), tier="compiled").advance()
-    sized = SmaCrossParameters(sizing="equity", quantity=1.0)
-    BacktestingEngine(bars, SmaCross(sized), tier="compiled").advance()
+    sized = SmaCross(SmaCrossParameters(sizing="equity", quantity=1.0))
+    several = PortfolioBars.of(("one",), (bars,))
+    BacktestingEngine(bars, sized, tier="compiled").advance()
+    BacktestingEngine(several, EachSymbol({"one": sized}), tier="compiled").advance()
+    BacktestingEngine(several, Rotation(Rotation.Parameters()), tier="compiled").advance()
     model_signals.prepare()
 
 

@@ -9,6 +9,7 @@ from milepost_contracts.specs.strategies import RotationParameters
 if TYPE_CHECKING:
     from milepost_backtester.engine.bars import Bar
     from milepost_backtester.engine.portfolio_broker import PortfolioBroker
+    from milepost_backtester.engine.strategy import ActingRule
 
 
 class Rotation:
@@ -37,6 +38,15 @@ class Rotation:
         self._seen += 1
         if self._seen % self._parameters.every == 0:
             self._rotate(broker)
+
+    def acting_rule(self, symbols: tuple[str, ...]) -> "ActingRule":
+        """Return the same decisions for the compiled tier."""
+        from milepost_backtester.strategies.compiled_rotation import rotation_rule  # noqa: PLC0415 - loads arrays
+
+        own = self._parameters
+        return rotation_rule(
+            own.lookback, own.hold, own.every, own.exposure, own.rising_only, symbol_count=len(symbols)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many bars were seen and the closes of each symbol."""
