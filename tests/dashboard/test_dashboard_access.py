@@ -47,6 +47,14 @@ async def test_a_reader_sees_everything_and_no_action(guarded: Running, browser:
         await expect(page.get_by_role("button", name="Cancel…")).to_have_count(0)
         await expect(page.locator("[hx-post]:not(dialog *)")).to_have_count(0)
         assert await reader.violations() == []
+        await reader.visit("/ui/operations")
+        await expect(page.locator("#rows tr")).to_have_count(1)
+        await expect(page.locator("#connection")).to_have_text("live")
+        await guarded.start(name="another")
+        await expect(page.locator("#rows tr")).to_have_count(2)
+        await page.keyboard.press("j")
+        await page.keyboard.press("x")
+        await expect(page.locator("[type=checkbox], [data-bulk], dialog form[hx-post]")).to_have_count(0)
         assert reader.complaints == []
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_label("Token")).to_be_visible()
@@ -66,6 +74,9 @@ async def test_a_reader_who_forces_an_action_is_refused(guarded: Running) -> Non
     cancel = f"/operations/{operation_id}/cancel"
     assert (await http.post(f"/ui{cancel}", headers={**as_reader, **own_page})).status_code == 403
     assert (await http.post(cancel, headers=as_reader)).status_code == 403
+    for path in ("/ui/bulk/cancel/preview", "/ui/bulk/cancel", "/ui/bulk/resume", "/ui/bulk/delete"):
+        forced = await http.post(path, headers={**as_reader, **own_page}, data={"ids": operation_id})
+        assert forced.status_code == 403
     assert (await http.post(f"/ui{cancel}", headers=own_page)).status_code == 401
     assert (await http.get("/ui/operations/live")).status_code == 401
     given = await http.post("/ui/login", data={"token": READER})

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, select, tuple_
 from milepost_orchestrator.adapters.conditions import begins, equal, one_of, within
 from milepost_orchestrator.adapters.keyset import SortKey, sorted_after
 from milepost_orchestrator.adapters.models import AttemptModel, CheckpointModel, OperationModel
-from milepost_orchestrator.adapters.operation_lists import named
+from milepost_orchestrator.adapters.operation_lists import ids_query, named
 from milepost_orchestrator.application.filters import CheckpointFilter, CheckpointSort, Order
 
 _SEQUENCE = CheckpointModel.sequence.expression
@@ -33,6 +33,8 @@ def _conditions(wanted: CheckpointFilter) -> list[ColumnElement[bool]]:
         *begins(CheckpointModel.checkpoint_id, wanted.id_begins),
         *within(CheckpointModel.saved_at, wanted.saved),
     ]
+    if wanted.operations is not None:
+        conditions.append(CheckpointModel.operation_id.in_(ids_query(wanted.operations)))
     if wanted.root_id is not None:
         descendants = select(OperationModel.operation_id).where(OperationModel.root_id == wanted.root_id)
         conditions.append(CheckpointModel.operation_id.in_(descendants))

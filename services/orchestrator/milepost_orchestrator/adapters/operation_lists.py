@@ -28,8 +28,7 @@ _SORTS = {
 
 def operations_query(wanted: OperationFilter, order: Order[OperationSort], *, limit: int) -> Select[Any]:
     """Return the query of one page of operations."""
-    query = select(*_COLUMNS).where(*_conditions(wanted))
-    query = query.where(*one_of(OperationModel.status, wanted.statuses))
+    query = select(*_COLUMNS).where(*_conditions(wanted), *one_of(OperationModel.status, wanted.statuses))
     return sorted_after(query, _SORTS[order.sort], order, limit=limit)
 
 
@@ -52,6 +51,12 @@ def lineage_query(operation_id: str, *, limit: int) -> Select[Any]:
     return query.order_by(_SEQUENCE).limit(limit)
 
 
+def ids_query(wanted: OperationFilter) -> Select[str]:
+    """Return the query of the ids of all operations that are wanted."""
+    conditions = (*_conditions(wanted), *one_of(OperationModel.status, wanted.statuses))
+    return select(OperationModel.operation_id).where(*conditions)
+
+
 def named(part: str) -> Select[str]:
     """Return the query of the operations that have this in their name, in any case.
 
@@ -64,6 +69,7 @@ def named(part: str) -> Select[str]:
 
 def _conditions(wanted: OperationFilter) -> list[ColumnElement[bool]]:
     conditions = [
+        *one_of(OperationModel.operation_id, wanted.operation_ids),
         *one_of(OperationModel.kind, wanted.kinds),
         *one_of(OperationModel.queue, wanted.queues),
         *one_of(OperationModel.worker_id, wanted.worker_ids),

@@ -14,6 +14,7 @@ from milepost_contracts.ids import bulk_command_id_of
 
 from milepost_orchestrator.application.answers import Answer, Sender
 from milepost_orchestrator.application.commands import CommandHandler
+from milepost_orchestrator.application.documents import Document
 from milepost_orchestrator.application.filters import (
     CheckpointFilter,
     CheckpointSort,
@@ -28,6 +29,8 @@ from milepost_orchestrator.domain.operation import Status
 from milepost_orchestrator.domain.rejections import Rejection
 
 PARALLEL = 8
+EACH = "op-each"
+"""Stands in a command where each target's own id goes."""
 CANCELLABLE = (Status.QUEUED.value, Status.RUNNING.value)
 RESUMABLE = (Status.CANCELLED.value, Status.FAILED.value)
 
@@ -38,6 +41,8 @@ class Target:
 
     target_id: str
     command: CancelOperation | ResumeOperation | DeleteCheckpoint
+    name: str | None = None
+    """What people know it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,14 @@ class Bulk:
             DatabaseUnavailableError: the read models are away.
         """
         sooner = command.force or command.deadline_seconds is not None
-        ids = await self._operations(wanted, (*CANCELLABLE, *((Status.CANCELLING.value,) if sooner else ())))
-        return [Target(each, command.model_copy(update={"operation_id": each})) for each in ids]
+        found = await self._operations(
+            wanted, (*CANCELLABLE, *((Status.CANCELLING.value,) if sooner else ()))
+        )
+        return [_about_operation(each, command) for each in found]
 
     async def resumes(self, wanted: OperationFilter, command: ResumeOperation) -> list[Target]:
         """Return a resume for each operation that is wanted, oldest first; raises as ``cancels`` does."""
-        ids = await self._operations(wanted, RESUMABLE)
-        return [Target(each, command.model_copy(update={"operation_id": each})) for each in ids]
+        return [_about_operation(each, command) for each in await self._operations(wanted, RESUMABLE)]
 
     async def deletions(self, wanted: CheckpointFilter, command: DeleteCheckpoint) -> list[Target]:
         """Return a deletion for each checkpoint that is wanted, oldest first; raises as ``cancels`` does."""
@@ -77,9 +83,7 @@ class Bulk:
         while len(targets) <= TARGETS_MAX:
             order = Order(CheckpointSort.SAVED, descending=False, after=after)
             page = await self._queries.list_checkpoints(wanted, order, limit=PAGE_MAX)
-            for each in page.documents:
-                about = {"operation_id": each["operation_id"], "checkpoint_id": each["checkpoint_id"]}
-                targets.append(Target(each["checkpoint_id"], command.model_copy(update=about)))
+            targets.extend(_about_checkpoint(each, command) for each in page.documents)
             after = page.next_position
             if after is None:
                 break
@@ -104,15 +108,26 @@ class Bulk:
         command = target.command.model_copy(update={"dry_run": dry_run})
         return await self._handler.handle(command, Sender(command_id, sender.source))
 
-    async def _operations(self, wanted: OperationFilter, statuses: tuple[str, ...]) -> list[str]:
+    async def _operations(self, wanted: OperationFilter, statuses: tuple[str, ...]) -> list[Document]:
         wanted = wanted if wanted.statuses else replace(wanted, statuses=statuses)
-        ids: list[str] = []
+        found: list[Document] = []
         after: Position | None = None
-        while len(ids) <= TARGETS_MAX:
+        while len(found) <= TARGETS_MAX:
             order = Order(OperationSort.REQUESTED, descending=False, after=after)
             page = await self._queries.list_operations(wanted, order, limit=PAGE_MAX)
-            ids.extend(each["operation_id"] for each in page.documents)
+            found.extend(page.documents)
             after = page.next_position
             if after is None:
                 break
-        return ids
+        return found
+
+
+def _about_operation(document: Document, command: CancelOperation | ResumeOperation) -> Target:
+    operation_id = document["operation_id"]
+    return Target(operation_id, command.model_copy(update={"operation_id": operation_id}), document["name"])
+
+
+def _about_checkpoint(document: Document, command: DeleteCheckpoint) -> Target:
+    about = {name: document[name] for name in ("operation_id", "checkpoint_id")}
+    words = f"{document['unit_name'] or 'unit'} {document['unit']}"
+    return Target(document["checkpoint_id"], command.model_copy(update=about), words)

@@ -23,6 +23,7 @@ class TimeRange:
 class OperationFilter:
     """Which operations; what is empty does not matter."""
 
+    operation_ids: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
@@ -44,6 +45,8 @@ class CheckpointFilter:
     """Which checkpoints; what is empty does not matter."""
 
     operation_id: str | None = None
+    operations: OperationFilter | None = None
+    """Of all operations that this one fits."""
     root_id: str | None = None
     """Of all operations that descend from this one."""
     kinds: tuple[str, ...] = ()

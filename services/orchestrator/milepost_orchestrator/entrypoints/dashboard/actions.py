@@ -28,6 +28,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from milepost_orchestrator.application.answers import Answer, Sender, invalid_command
+from milepost_orchestrator.entrypoints.dashboard.cancel_form import cancel_command
 from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX, operation_path
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
 from milepost_orchestrator.entrypoints.http.authorization import person_of
@@ -100,16 +101,19 @@ async def sent(
     """Return the verdict on a command; fields that make none are told by name."""
     command_id = random_id("cmd")
     try:
-        command = command_type.model_validate(fields)
+        is_cancel = command_type is CancelOperation
+        command = cancel_command(fields) if is_cancel else command_type.model_validate(fields)
     except ValidationError as error:
-        problems = tuple(
-            Problem(
-                field=".".join(str(part) for part in fault["loc"]) or "command", message=str(fault["msg"])
-            )
-            for fault in error.errors()
-        )
-        return invalid_command(command_id, "what was entered cannot be used", problems)
+        return invalid_command(command_id, "what was entered cannot be used", problems_of(error))
     return await ports.handler.handle(command, Sender(command_id, person.source(SOURCE)))
+
+
+def problems_of(error: ValidationError) -> tuple[Problem, ...]:
+    """Return everything that is wrong with what was entered, by field."""
+    return tuple(
+        Problem(field=".".join(str(part) for part in fault["loc"]) or "command", message=str(fault["msg"]))
+        for fault in error.errors()
+    )
 
 
 def answered(renderer: Renderer, verdict: Answer, words: str, *, creating: bool) -> Response:

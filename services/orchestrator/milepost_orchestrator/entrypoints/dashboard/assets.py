@@ -23,6 +23,7 @@ SCRIPTS = (
     "times.js",
     "live.js",
     "dialogs.js",
+    "selection.js",
     "curves.js",
     "replay.js",
 )

@@ -6,6 +6,7 @@ from fastapi.responses import RedirectResponse
 from milepost_orchestrator.entrypoints.access import AccessTokens
 from milepost_orchestrator.entrypoints.dashboard.actions import actions
 from milepost_orchestrator.entrypoints.dashboard.assets import asset_routes, load_assets
+from milepost_orchestrator.entrypoints.dashboard.bulk_actions import bulk_actions
 from milepost_orchestrator.entrypoints.dashboard.events_page import events_page
 from milepost_orchestrator.entrypoints.dashboard.fleet_page import fleet_page
 from milepost_orchestrator.entrypoints.dashboard.fork_page import fork_page
@@ -29,6 +30,7 @@ PAGES = (
     fleet_page,
     system_page,
     actions,
+    bulk_actions,
 )
 """Each makes its routes from the ports and the renderer."""
 

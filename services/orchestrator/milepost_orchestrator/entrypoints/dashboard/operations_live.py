@@ -14,17 +14,20 @@ ListMaker: TypeAlias = Callable[[], Awaitable[Part]]
 
 
 class OperationRows:
-    """Rows of the list, each version of an operation made once for all pages."""
+    """Rows of the list, each version of an operation made once for all pages where as much may be done."""
 
-    def __init__(self, renderer: Renderer) -> None:
+    def __init__(self, renderer: Renderer, *, may_act: bool) -> None:
         self._renderer = renderer
+        self._may_act = may_act
 
     def part(self, version: RowVersion) -> bytes:
         """Return the row as a part that replaces the one before."""
         return version.made_by(self._make)
 
     def _make(self, row: OperationRow) -> bytes:
-        return self._renderer.element("operation_row", row_in_short(row), live=True).encode()
+        return self._renderer.element(
+            "operation_row", row_in_short(row), may_act=self._may_act, live=True
+        ).encode()
 
 
 class OperationsView(PartsView):

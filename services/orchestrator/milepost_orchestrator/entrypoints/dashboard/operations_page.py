@@ -22,6 +22,7 @@ from milepost_orchestrator.entrypoints.dashboard.search import (
     without,
 )
 from milepost_orchestrator.entrypoints.dashboard.shared_parts import Part, SharedParts
+from milepost_orchestrator.entrypoints.http.authorization import may_act
 from milepost_orchestrator.entrypoints.http.paging import CURSOR_CHARACTERS_MAX, cursor_of, order_of
 from milepost_orchestrator.entrypoints.http.parameters import Direction
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
@@ -108,31 +109,37 @@ class LivePage(ListPage):
 def operations_page(ports: HttpPorts, renderer: Renderer) -> APIRouter:
     """Return the routes of the list and of its changes."""
     router = APIRouter()
-    rows = OperationRows(renderer)
+    rows = {acting: OperationRows(renderer, may_act=acting) for acting in (False, True)}
     shared = SharedParts(ports.clock, lambda: ports.projector.position)
 
     @router.get(PATH)
     async def operations(request: Request, page: Annotated[ListPage, Query()]) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
         search = parse_search(page.q)
-        context = {"place": "operations", "page": page, "search": search, "qualifiers": QUALIFIERS}
+        context: dict[str, Any] = {"place": "operations", "page": page, "search": search}
+        context |= {"qualifiers": QUALIFIERS, "may_act": may_act(request)}
         if search.problems:
             return renderer.page(request, "operations.html", {**context, "live_path": None}, status=422)
-        live_path = page.path(after=str(ports.projector.position)).replace(PATH, LIVE_PATH, 1)
+        begin = page.path(cursor=page.cursor, after=str(ports.projector.position))
+        live_path = begin.replace(PATH, LIVE_PATH, 1)
         found = await read_list(ports, page, search)
         return renderer.page(
             request, "operations.html", {**context, **found, "live_path": live_path, "live": False}
         )
 
     @router.get(LIVE_PATH)
-    async def live(page: Annotated[LivePage, Query()], last_event_id: LastEventId = None) -> Response:  # pyright: ignore[reportUnusedFunction] - a route
+    async def live(  # pyright: ignore[reportUnusedFunction] - a route
+        request: Request, page: Annotated[LivePage, Query()], last_event_id: LastEventId = None
+    ) -> Response:
         search = parse_search(page.q)
+        acting = may_act(request)
 
         async def make() -> Part:
             found = await read_list(ports, page, search)
-            html = renderer.part("operations_list.html", {"page": page, "search": search, **found})
+            context = {"page": page, "search": search, "may_act": acting, **found}
+            html = renderer.part("operations_list.html", context)
             return Part(html, frozenset(each["operation_id"] for each in found["operations"]))
 
-        view = OperationsView(page.path(), rows, shared, make)
+        view = OperationsView(f"{page.path(cursor=page.cursor)} {acting}", rows[acting], shared, make)
         after = page.after if last_event_id is None else last_event_id
         reader = LiveReader(ports.live, ports.fleet, Interest(), ports.clock, after=after, view=view)
         return ports.streams.respond(reader)
@@ -145,9 +152,11 @@ async def read_list(ports: HttpPorts, page: ListPage, search: Search) -> dict[st
     order = order_of(page.sort, descending=page.order is Direction.DESCENDING, cursor=page.cursor)
     wanted = search.query().filter(ports.clock.now())
     found = await ports.queries.list_operations(wanted, order, limit=page.limit)
+    counts = await ports.queries.count_operations(wanted)
     return {
         "operations": found.documents,
-        "counts": await ports.queries.count_operations(wanted),
+        "counts": counts,
+        "matching": sum(counts[status] for status in page.statuses or counts),
         "next_cursor": cursor_of(order, found.next_position),
         "columns": COLUMNS,
     }

@@ -22,7 +22,7 @@ from milepost_contracts.verdicts import Rejected
 from pydantic import Field, StrictBool
 
 from milepost_orchestrator.application.answers import Answer, Sender, rejected
-from milepost_orchestrator.application.bulk import Bulk, Count, Target
+from milepost_orchestrator.application.bulk import EACH, Bulk, Count, Target
 from milepost_orchestrator.entrypoints.http.authorization import CommandSender
 from milepost_orchestrator.entrypoints.http.checkpoints_reading import CheckpointsQuery
 from milepost_orchestrator.entrypoints.http.commanding import command_of
@@ -37,8 +37,6 @@ NOT_OF_A_FILTER = frozenset({"limit", "cursor", "sort", "order", "counts"})
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Each verdict as it is there, or what a dry run found", "content": {LINES: {}}}
 }
-_EACH = "op-each"
-"""Stands where each target's own id goes."""
 
 
 class ToMany(ContractModel):
@@ -80,7 +78,7 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
     ) -> Response:
         given = body or CancelMany()
         fields = {name: getattr(given, name) for name in ("reason", "deadline_seconds", "force")}
-        command = command_of(CancelOperation, fields, operation_id=_EACH)
+        command = command_of(CancelOperation, fields, operation_id=EACH)
         if (fault := _paging(query)) is not None:
             return fault
         targets = await bulk.cancels(query.filter(ports.clock.now()), command)
@@ -94,7 +92,7 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
     ) -> Response:
         if (fault := _paging(query)) is not None:
             return fault
-        command = ResumeOperation(operation_id=_EACH)
+        command = ResumeOperation(operation_id=EACH)
         targets = await bulk.resumes(query.filter(ports.clock.now()), command)
         return await _answer(bulk, targets, body or ResumeMany(), sender)
 
@@ -109,7 +107,7 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
         if (fault := _paging(query)) is not None:
             return fault
         given = body or DeleteManyCheckpoints()
-        command = DeleteCheckpoint(operation_id=_EACH, checkpoint_id="cp-each", reason=given.reason)
+        command = DeleteCheckpoint(operation_id=EACH, checkpoint_id="cp-each", reason=given.reason)
         targets = await bulk.deletions(query.filter(ports.clock.now()), command)
         return await _answer(bulk, targets, given, sender)
 

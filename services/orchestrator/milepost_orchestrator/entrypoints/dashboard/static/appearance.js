@@ -16,7 +16,7 @@
     document.getElementById("announcements").textContent = words;
   };
 
-  const isTyping = (element) => element.matches("input, textarea, select, [contenteditable]");
+  const isTyping = (element) => element.matches("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
 
   const copy = async (button) => {
     const from = button.dataset.copyFrom;
@@ -53,5 +53,5 @@
     search.select();
   });
 
-  window.milepost = { announce, keep };
+  window.milepost = { announce, isTyping, keep };
 })();

@@ -21,6 +21,15 @@
     dialog.querySelector("[value=yes]").focus();
   });
 
+  // What is typed beside a choice chooses it.
+  document.addEventListener("input", (event) => {
+    if (!event.target.matches("[data-chooses]")) return;
+    const choice = event.target.parentElement.querySelector("[type=radio]");
+    if (choice.checked) return;
+    choice.checked = true;
+    choice.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+
   // A dialog that has sent its form is done, unless it shows itself what came of it; what came of it is in the page's notice.
   document.addEventListener("htmx:afterRequest", (event) => {
     const dialog = event.target.closest("dialog");
