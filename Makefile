@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DISTRIBUTIONS := contracts services/runtime services/models services/backtester services/trainer services/orchestrator infra services/cli
 STAMP := $(VENV)/.installed
+# What is run here is edited here: without byte code each of some hundred processes would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
 BENCH_STAMP := $(VENV)/.installed-bench
 # The tests wait more than they compute: three at a time on two cores, each with servers of its own.
 PYTEST_ARGUMENTS ?= -n 3 --dist worksteal
