@@ -5,18 +5,33 @@ from collections.abc import AsyncIterator
 import pytest
 from milepost_infra.endpoints import StackEndpoints
 
-from tests.support.stack import chosen_stack, fresh_tenant
+from tests.support.stack import chosen_stack, fresh_tenant, migrated_database, trust_the_machine
 
 
 @pytest.fixture(scope="session")
 async def stack() -> AsyncIterator[StackEndpoints]:
     """One real stack for the session (with pytest-xdist: for each of its processes)."""
     async with chosen_stack() as endpoints:
+        await trust_the_machine(endpoints)
+        yield endpoints
+
+
+@pytest.fixture(scope="session")
+async def template(stack: StackEndpoints) -> AsyncIterator[str]:
+    """The name of a database with the orchestrator's tables and nothing in them."""
+    async with migrated_database(stack) as name:
+        yield name
+
+
+@pytest.fixture
+async def tenant(stack: StackEndpoints, template: str) -> AsyncIterator[StackEndpoints]:
+    """The stack with a fresh bus prefix and bucket, and a database with the orchestrator's empty tables."""
+    async with fresh_tenant(stack, template=template) as endpoints:
         yield endpoints
 
 
 @pytest.fixture
-async def tenant(stack: StackEndpoints) -> AsyncIterator[StackEndpoints]:
-    """The stack with a fresh bus prefix, bucket and database."""
+async def bare_tenant(stack: StackEndpoints) -> AsyncIterator[StackEndpoints]:
+    """The stack as an orchestrator finds it that is the first ever: without tables."""
     async with fresh_tenant(stack) as endpoints:
         yield endpoints

@@ -163,13 +163,13 @@ async def run_orchestrator(
         base_url = f"http://127.0.0.1:{service.http_port.result()}"
         async with (
             MilepostClient.connect(tenant.bus, source="/test") as client,
-            httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=WAIT_SECONDS) as http,
+            httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=WAIT_SECONDS, verify=False) as http,
         ):
             store = S3ArtifactStore(tenant.store)
             async with asyncio.timeout(WAIT_SECONDS):
+                await orchestrator.projector.begun()  # so the tables are there
                 while not (await orchestrator.readiness.check()).ready:
                     pass
-                await orchestrator.projector.begun()
             try:
                 yield Running(
                     orchestrator,

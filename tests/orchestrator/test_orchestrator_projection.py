@@ -23,7 +23,7 @@ from milepost_contracts.events import (
     Requested,
 )
 from milepost_infra.endpoints import StackEndpoints
-from milepost_orchestrator.adapters.database import create_engine, migrate
+from milepost_orchestrator.adapters.database import create_engine, migrate, newest_version
 from milepost_orchestrator.adapters.digests import table_digests
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
 from milepost_orchestrator.application.errors import CursorMovedError
@@ -246,9 +246,9 @@ async def test_batch_that_was_written_before_is_skipped(tenant: StackEndpoints) 
         await engine.dispose()
 
 
-async def test_migrations_may_run_at_once(tenant: StackEndpoints) -> None:
+async def test_migrations_may_run_at_once(bare_tenant: StackEndpoints) -> None:
     """Several orchestrators that start together migrate once and all find the tables."""
-    settings = settings_of(tenant).database
+    settings = settings_of(bare_tenant).database
     engines = [create_engine(settings) for _ in range(4)]
     try:
         await asyncio.gather(*(migrate(engine, settings) for engine in engines))
@@ -261,13 +261,13 @@ async def test_migrations_may_run_at_once(tenant: StackEndpoints) -> None:
             await engine.dispose()
 
 
-async def test_models_are_what_the_migrations_make(tenant: StackEndpoints) -> None:
-    """Alembic finds no difference between the migrated tables and the models."""
+async def test_models_are_what_the_migrations_make(bare_tenant: StackEndpoints) -> None:
+    """Alembic finds no difference between the migrated tables and the models, and its newest version is ours."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
     from milepost_orchestrator.adapters.models import Model
 
-    settings = settings_of(tenant).database
+    settings = settings_of(bare_tenant).database
     engine = create_engine(settings)
     try:
         await migrate(engine, settings)
@@ -275,9 +275,13 @@ async def test_models_are_what_the_migrations_make(tenant: StackEndpoints) -> No
             differences = await connection.run_sync(
                 lambda sync: compare_metadata(MigrationContext.configure(sync), Model.metadata)
             )
+            version = await connection.run_sync(
+                lambda sync: MigrationContext.configure(sync).get_current_revision()
+            )
     finally:
         await engine.dispose()
     assert differences == []
+    assert version == newest_version()
 
 
 async def test_text_that_postgres_refuses_is_projected_all_the_same(running: Running) -> None:

@@ -19,11 +19,18 @@ import asyncpg
 import nats
 from milepost_infra.embedded.stack import EmbeddedStack
 from milepost_infra.endpoints import StackEndpoints
+from milepost_orchestrator.adapters.database import create_engine, migrate
+from milepost_orchestrator.adapters.settings import DatabaseSettings
 from milepost_runtime.clock import random_id
 from milepost_runtime.settings import StoreSettings
 from minio import Minio
+from minio.error import S3Error
 
 from tests.support.containers import container_stack
+
+EMPTY = "template0"
+"""The database that Postgres itself copies from."""
+LATE_PUTS_MAX = 3
 
 
 @asynccontextmanager
@@ -55,23 +62,50 @@ class reachable_directory:  # noqa: N801 - used like a function, as tempfile.Tem
         shutil.rmtree(self.path)
 
 
+async def trust_the_machine(stack: StackEndpoints) -> None:
+    """Have an embedded Postgres leave writing to the system: no test takes the machine's power away."""
+    if os.environ.get("MILEPOST_TEST_STACK", "embedded") == "embedded":
+        await execute_sql(stack, "ALTER SYSTEM SET fsync = off")
+        await execute_sql(stack, "SELECT pg_reload_conf()")
+
+
 @asynccontextmanager
-async def fresh_tenant(stack: StackEndpoints) -> AsyncIterator[StackEndpoints]:
-    """Yield the stack with a prefix, a bucket and a database of its own; all are removed at the end."""
+async def migrated_database(stack: StackEndpoints) -> AsyncIterator[str]:
+    """Yield the name of a database with the orchestrator's tables, to be copied; migrating costs more."""
+    name = random_id("m").replace("-", "")[:17]
+    await execute_sql(stack, f"CREATE DATABASE {name} TEMPLATE {EMPTY}")
+    try:
+        settings = DatabaseSettings(database_url(stack, name))
+        engine = create_engine(settings)
+        await migrate(engine, settings)
+        await engine.dispose()  # Postgres copies no database that somebody is connected to
+        yield name
+    finally:
+        await execute_sql(stack, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def fresh_tenant(stack: StackEndpoints, *, template: str = EMPTY) -> AsyncIterator[StackEndpoints]:
+    """Yield the stack with a prefix, a bucket and a copy of a database; all are removed at the end."""
     name = random_id("t").replace("-", "")[:17]
     tenant = StackEndpoints(
         bus=replace(stack.bus, prefix=name),
         store=replace(stack.store, bucket=name),
-        database_url=urlunsplit(urlsplit(stack.database_url)._replace(path=f"/{name}")),
+        database_url=database_url(stack, name),
     )
     await asyncio.to_thread(minio_client(tenant.store).make_bucket, name)
-    await execute_sql(stack, f"CREATE DATABASE {name} TEMPLATE template0")
+    await execute_sql(stack, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield tenant
     finally:
         await delete_streams(tenant)
         await execute_sql(stack, f"DROP DATABASE {name} WITH (FORCE)")
         await asyncio.to_thread(delete_bucket, tenant.store)
+
+
+def database_url(stack: StackEndpoints, name: str) -> str:
+    """Return where another database of the stack's server is."""
+    return urlunsplit(urlsplit(stack.database_url)._replace(path=f"/{name}"))
 
 
 async def execute_sql(endpoints: StackEndpoints, statement: str) -> None:
@@ -110,8 +144,15 @@ def minio_client(store: StoreSettings) -> Minio:
 
 
 def delete_bucket(store: StoreSettings) -> None:
-    """Remove the bucket with all that is in it."""
+    """Remove the bucket and all in it, with what a thread of a stopped orchestrator puts meanwhile."""
     client = minio_client(store)
-    for found in client.list_objects(store.bucket, recursive=True):
-        client.remove_object(store.bucket, found.object_name or "")
-    client.remove_bucket(store.bucket)
+    for last in [False] * LATE_PUTS_MAX + [True]:
+        for found in client.list_objects(store.bucket, recursive=True):
+            client.remove_object(store.bucket, found.object_name or "")
+        try:
+            client.remove_bucket(store.bucket)
+        except S3Error as error:
+            if last or error.code != "BucketNotEmpty":
+                raise
+        else:
+            return

@@ -1,6 +1,7 @@
 """The orchestrator's HTTP interface, for reading: documents in, problem documents turned into errors."""
 
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from types import TracebackType
@@ -38,7 +39,12 @@ class OrchestratorApi:
         self._base_url = base_url
         # The orchestrator is named by its address; a proxy of the environment is not meant for it.
         self._client = httpx.Client(
-            base_url=base_url, headers=headers, timeout=TIMEOUT_SECONDS, transport=transport, trust_env=False
+            base_url=base_url,
+            headers=headers,
+            timeout=TIMEOUT_SECONDS,
+            transport=transport,
+            trust_env=False,
+            verify=_certificates(base_url),
         )
 
     def __enter__(self) -> Self:
@@ -107,6 +113,11 @@ class OrchestratorApi:
             cursor = reader.text(page, "next_cursor")
             if cursor is None:
                 return
+
+
+def _certificates(base_url: str) -> ssl.SSLContext | bool:
+    """Return what the server is verified by; plain HTTP needs none, and certificates take 30 ms to read."""
+    return True if base_url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _json_of(response: httpx.Response) -> dict[str, object]:

@@ -2,13 +2,16 @@
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from milepost_contracts.events import TERMINAL_EVENTS
 
-from milepost_cli.bus import Bus
 from milepost_cli.errors import CommandError, OperationEndedBadlyError
 from milepost_cli.live import Display
 from milepost_cli.operation_view import OperationView, fold
+
+if TYPE_CHECKING:  # `milepost ps` reads over HTTP only and does not wait for the bus's client to be imported
+    from milepost_cli.bus import Bus
 
 
 class WaitTimeoutError(CommandError):
@@ -18,7 +21,7 @@ class WaitTimeoutError(CommandError):
 
 
 async def watch(
-    bus: Bus, operation_id: str, display: Display, timeout_seconds: float | None = None
+    bus: "Bus", operation_id: str, display: Display, timeout_seconds: float | None = None
 ) -> OperationView:
     """Show the operation until it has ended and return its last state.
 
@@ -47,7 +50,7 @@ async def watch(
     return replace(view, child_id=known.child_id)
 
 
-async def _held(bus: Bus, view: OperationView) -> str | None:
+async def _held(bus: "Bus", view: OperationView) -> str | None:
     """Say what keeps it from workers when somebody does, or one would wait for a release without knowing."""
     if view.status != "queued":
         return None

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import asyncpg
 import structlog
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -105,6 +103,9 @@ async def migrate(engine: AsyncEngine, settings: DatabaseSettings) -> None:
         DatabaseUnavailableError, DatabaseRefusedError: Postgres is away, or refuses.
     """
     with database_errors("migrate"):
+        async with engine.connect() as connection:
+            if await _version(connection, settings.schema) == newest_version():
+                return
         async with engine.begin() as connection:
             await connection.execute(
                 text("SELECT pg_advisory_xact_lock(:key, hashtext(:schema))"),
@@ -114,7 +115,25 @@ async def migrate(engine: AsyncEngine, settings: DatabaseSettings) -> None:
             await connection.run_sync(_upgrade, settings.schema)
 
 
+def newest_version() -> str:
+    """Return the revision of the newest migration, which its file is called by."""
+    return max(path.name[1:5] for path in (MIGRATIONS / "versions").glob("v[0-9]*.py"))
+
+
+async def _version(connection: AsyncConnection, schema: str) -> str | None:
+    """Return the revision that the schema is at, None when it has none."""
+    table = f'"{schema}".alembic_version'
+    if (await connection.execute(text("SELECT to_regclass(:table)"), {"table": table})).scalar() is None:
+        return None
+    found = await connection.execute(text(f"SELECT version_num FROM {table}"))  # noqa: S608 - our own setting
+    return found.scalar()
+
+
 def _upgrade(connection: Connection, schema: str) -> None:
+    # A third of a second of every start, in which there is nothing to migrate.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")

@@ -1,6 +1,7 @@
 """Templates: every value is escaped, and a name that is not there is an error, not an empty place."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, cast
 
 from fastapi import Request
@@ -26,25 +27,7 @@ class Renderer:
     """Makes pages and parts of pages."""
 
     def __init__(self, assets: Sequence[Asset]) -> None:
-        self._environment = Environment(
-            loader=PackageLoader("milepost_orchestrator.entrypoints.dashboard"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.filters.update(FILTERS)
-        names: dict[str, Any] = {
-            "assets": {asset.name: asset.path for asset in assets},
-            "prefix": PREFIX,
-            "places": PLACES,
-            "operation_views": OPERATION_VIEWS,
-            "operation_path": operation_path,
-            "seconds_between": seconds_between,
-            "share": share,
-        }
-        self._environment.globals.update(names)
+        self._environment = _environment(tuple((asset.name, asset.path) for asset in assets))
         self._elements = cast("Any", self._environment.get_template("elements.html").module)
 
     def page(
@@ -72,6 +55,31 @@ class Renderer:
     def element(self, macro: str, *arguments: object, **options: object) -> str:
         """Return what a macro of ``elements.html`` makes, as it is on the pages."""
         return str(getattr(self._elements, macro)(*arguments, **options))
+
+
+@cache
+def _environment(asset_paths: tuple[tuple[str, str], ...]) -> Environment:
+    """Return the templates; whoever asks again in one process finds them compiled."""
+    environment = Environment(
+        loader=PackageLoader("milepost_orchestrator.entrypoints.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(FILTERS)
+    names: dict[str, Any] = {
+        "assets": dict(asset_paths),
+        "prefix": PREFIX,
+        "places": PLACES,
+        "operation_views": OPERATION_VIEWS,
+        "operation_path": operation_path,
+        "seconds_between": seconds_between,
+        "share": share,
+    }
+    environment.globals.update(names)
+    return environment
 
 
 def theme_of(request: Request) -> Theme:
