@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +12,8 @@ from typing import Any, Self
 from milepost_infra.endpoints import StackEndpoints
 from milepost_runtime.clock import SystemClock
 
-PLUGINS = Path(__file__).parent.parent / "plugins"
+from tests.support.preloaded import PLUGINS, PreloadedProcess, preloaded
+
 EXIT_SECONDS = 30.0
 
 
@@ -22,7 +22,7 @@ class Service:
     """One running process."""
 
     name: str
-    process: asyncio.subprocess.Process
+    process: PreloadedProcess
     log_path: Path
 
     @property
@@ -77,33 +77,34 @@ class Services:
         """Start an orchestrator; whoever sends it a request waits until it answers."""
         return await self._start(
             name,
-            ["-m", "milepost_orchestrator.entrypoints.main"],
+            ["milepost_orchestrator.entrypoints.main"],
             {"MILEPOST_HTTP_HOST": "127.0.0.1", "MILEPOST_HTTP_PORT": "0", **environment},
         )
 
     async def worker(self, worker_id: str = "w-1", kind: str = "counter", **environment: str) -> Service:
         """Start a worker with a disk of its own; work waits in the queue until it is ready."""
         self.kinds.add(kind)
-        arguments = ["-m", "milepost_runtime.worker", "--kind", kind, "--worker-id", worker_id]
+        arguments = ["milepost_runtime.worker", "--kind", kind, "--worker-id", worker_id]
         arguments += ["--directory", str(self.directory / worker_id)]
         return await self._start(worker_id, arguments, environment)
 
     async def _start(self, name: str, arguments: list[str], environment: dict[str, str]) -> Service:
         log_path = self.directory / f"{name}-{len(self.running)}.log"
-        with log_path.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={
+        process = await asyncio.to_thread(self._process, log_path, arguments, environment)
+        process.follow()
+        service = Service(name, process, log_path)
+        self.running.append(service)
+        return service
+
+    def _process(self, log_path: Path, arguments: list[str], environment: dict[str, str]) -> PreloadedProcess:
+        with log_path.open("wb") as log, open(os.devnull, "rb") as nothing:
+            return preloaded().start(
+                arguments,
+                files=(nothing, log, log),
+                environment={
                     **os.environ,
                     **self.endpoints.environment(),
                     "PYTHONPATH": str(PLUGINS),
                     **environment,
                 },
             )
-        service = Service(name, process, log_path)
-        self.running.append(service)
-        return service
