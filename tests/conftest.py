@@ -5,7 +5,15 @@ from collections.abc import AsyncIterator
 import pytest
 from milepost_infra.endpoints import StackEndpoints
 
+from tests.support.order import dealt, processes
 from tests.support.stack import chosen_stack, fresh_tenant, migrated_database, trust_the_machine
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes, what takes long begins early."""
+    if (parts := processes()) > 1:
+        items[:] = dealt(items, parts)
 
 
 @pytest.fixture(scope="session")
