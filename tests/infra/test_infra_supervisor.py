@@ -100,13 +100,15 @@ async def test_one_supervisor_for_a_directory(start: Callable[[], RunningStack])
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("name", ["counter-1", "orchestrator", "nats", "postgres", "s3"])
-async def test_what_dies_comes_back(start: Callable[[], RunningStack], name: str) -> None:
+async def test_what_dies_comes_back(place: Path, start: Callable[[], RunningStack]) -> None:
     """A killed worker, orchestrator or server is started again, and ``stack.json`` names the new pid."""
-    running = await asyncio.to_thread(start)
-    psutil.Process(running.processes[name]).kill()
-    pid = await changed(running, name)
-    assert psutil.Process(pid).is_running()
+    await asyncio.to_thread(start)
+    for name in ("counter-1", "orchestrator", "nats", "postgres", "s3"):
+        running = read_running(place)
+        assert running is not None, name
+        psutil.Process(running.processes[name]).kill()
+        pid = await changed(running, name)
+        assert psutil.Process(pid).is_running(), name
 
 
 @pytest.mark.faults
