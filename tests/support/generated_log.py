@@ -13,7 +13,8 @@ from typing import NamedTuple
 from milepost_contracts.events import CheckpointRecorded, Event, Progress, Requested, StateSnapshot
 from milepost_contracts.messages import encode, envelop_event
 from milepost_contracts.subjects import Subjects
-from milepost_runtime.bus.connection import BusConnection
+from milepost_runtime.bus.connection import connect
+from milepost_runtime.bus.topology import ensure_topology
 from milepost_runtime.settings import BusSettings
 
 from tests.orchestrator.stories import (
@@ -26,12 +27,11 @@ from tests.orchestrator.stories import (
     snapshot,
     started,
 )
+from tests.support.bulk_publisher import publish_all
 
 ID = "op-NNNNNNNN"
 TIME = EPOCH.isoformat().replace("+00:00", "Z")
 UNIT = 7_777_777
-CONFIRMED_EVERY = 512
-CONFIRM_SECONDS = 60.0
 
 
 class GeneratedEvent(NamedTuple):
@@ -102,15 +102,14 @@ def generate(plan: LogPlan, prefix: str) -> Iterator[GeneratedEvent]:
     yield from _side_by_side(running, plan.running)
 
 
-async def write_log(connection: BusConnection, settings: BusSettings, plan: LogPlan) -> int:
-    """Write all events and return how many; every so many are confirmed by the server before the next."""
-    count = 0
-    for count, event in enumerate(generate(plan, settings.prefix), 1):
-        if count % CONFIRMED_EVERY and count < plan.events:
-            await connection.publish(event.subject, event.payload)
-        else:
-            await connection.request(event.subject, event.payload, timeout=CONFIRM_SECONDS)
-    return count
+async def write_log(settings: BusSettings, plan: LogPlan) -> int:
+    """Make the JetStream streams, write all events and return how many."""
+    connection = await connect(settings, name="generator")
+    try:
+        await ensure_topology(connection, settings)
+    finally:
+        await connection.close()
+    return await publish_all(settings.url, generate(plan, settings.prefix))
 
 
 def _story(templates: _Templates, number: int, plan: LogPlan, *, ended: bool) -> Iterator[GeneratedEvent]:
