@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,7 +20,6 @@ from milepost_orchestrator.application.filters import (
     Position,
     TimeRange,
 )
-from milepost_orchestrator.application.queries import NEWEST_CHECKPOINTS, NEWEST_OPERATIONS
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -188,26 +188,44 @@ MIDDLE = {
     CheckpointSort.SIZE: Position(25, 15_000),
     CheckpointSort.UNIT: Position(3000, 15_000),
 }
-FILTERS = {
-    "status": (OperationFilter(statuses=("failed",)), "operations_status|operations_newest"),
-    "worker": (OperationFilter(worker_ids=("w-nobody",)), "operations_worker"),
-    "root": (OperationFilter(root_id="op-00000040"), "operations_root"),
-    "parent": (OperationFilter(parent_id="op-00000040"), "operations_parent"),
-    "beginning": (OperationFilter(id_begins="op-0000123"), "operations_id_begins"),
+OPERATION_FILTERS = {
+    "statuses": (OperationFilter(statuses=("failed",)), "operations_status|operations_newest"),
+    "kinds": (OperationFilter(kinds=("nothing",)), "operations_kind"),
+    "queues": (OperationFilter(queues=("nowhere",)), "operations_queue"),
+    "worker_ids": (OperationFilter(worker_ids=("w-nobody",)), "operations_worker"),
+    "id_begins": (OperationFilter(id_begins="op-0000123"), "operations_id_begins"),
+    "parent_id": (OperationFilter(parent_id="op-00000040"), "operations_parent"),
+    "root_id": (OperationFilter(root_id="op-00000040"), "operations_root"),
     "name": (OperationFilter(name="no such name"), "operations_named"),
-    "old": (
+    "reason": (OperationFilter(reason="no such reason"), "operations_reasons"),
+    "requested": (
         OperationFilter(requested=TimeRange(before=EPOCH + timedelta(seconds=9))),
         "operations_requested_at",
     ),
+    "started": (OperationFilter(started=TimeRange(before=EPOCH)), "operations_started_at"),
     "ended": (
         OperationFilter(ended=TimeRange(before=EPOCH + timedelta(seconds=1009))),
         "operations_ended_at",
     ),
 }
+CHECKPOINT_FILTERS = {
+    "operation_id": (CheckpointFilter(operation_id="op-00000040"), "checkpoints_operation|checkpoints_pkey"),
+    "root_id": (CheckpointFilter(root_id="op-00000040"), "operations_root"),
+    "kinds": (CheckpointFilter(kinds=("nothing",)), "checkpoints_kind"),
+    "reasons": (CheckpointFilter(reasons=("shutdown",)), "checkpoints_reason"),
+    "statuses": (CheckpointFilter(statuses=("refused",)), "checkpoints_status"),
+    "worker_ids": (CheckpointFilter(worker_ids=("w-nobody",)), "attempts_worker"),
+    "id_begins": (CheckpointFilter(id_begins="cp-0000123"), "checkpoints_id_begins"),
+    "name": (CheckpointFilter(name="no such name"), "operations_named"),
+    "saved": (
+        CheckpointFilter(saved=TimeRange(before=EPOCH + timedelta(seconds=9))),
+        "checkpoints_saved_at",
+    ),
+}
 
 
 async def test_lists_read_an_index_and_not_the_table(tenant: StackEndpoints) -> None:
-    """EXPLAIN of every order from the middle and of every selective filter: an index, no sort of the whole."""
+    """EXPLAIN of every order from the middle, of every filter in every order: an index, never the whole."""
     settings = settings_of(tenant).database
     engine = create_engine(settings)
     try:
@@ -226,13 +244,14 @@ async def test_lists_read_an_index_and_not_the_table(tenant: StackEndpoints) -> 
                 order = Order(sort, descending, MIDDLE[sort])
                 plan = await explain(connection, checkpoints_query(CheckpointFilter(), order, limit=51))
                 assert_indexed(plan, "checkpoints_", sort)
-            for name, (wanted, indexes) in FILTERS.items():
-                plan = await explain(connection, operations_query(wanted, NEWEST_OPERATIONS, limit=51))
-                assert "Seq Scan" not in plan, (name, plan)
-                assert any(index in plan for index in indexes.split("|")), (name, plan)
-            reasons = CheckpointFilter(reasons=("shutdown",), worker_ids=("w-nobody",))
-            plan = await explain(connection, checkpoints_query(reasons, NEWEST_CHECKPOINTS, limit=51))
-            assert "Seq Scan" not in plan, plan
+            for name, (wanted, indexes) in OPERATION_FILTERS.items():
+                for order in (Order(sort) for sort in OperationSort):
+                    plan = await explain(connection, operations_query(wanted, order, limit=51))
+                    assert_filtered(plan, indexes, (name, order.sort))
+            for name, (wanted, indexes) in CHECKPOINT_FILTERS.items():
+                for order in (Order(sort) for sort in CheckpointSort):
+                    plan = await explain(connection, checkpoints_query(wanted, order, limit=51))
+                    assert_filtered(plan, indexes, (name, order.sort))
             plan = await explain(connection, operation_counts_query(OperationFilter(kinds=("backtest",))))
             assert "Index Only Scan using operations_kind_status" in plan, plan
     finally:
@@ -243,6 +262,18 @@ async def explain(connection: AsyncConnection, query: object) -> str:
     compiled = query.compile(dialect=postgresql.asyncpg.dialect(), compile_kwargs={"literal_binds": True})
     found = await connection.execute(text("EXPLAIN " + str(compiled).replace(":", "\\:").replace("%%", "%")))
     return "\n".join(found.scalars())
+
+
+def assert_filtered(plan: str, indexes: str, asked: object) -> None:
+    """The filter's own index serves the filter, or the order's index the order; a table is never read through."""
+    assert "Seq Scan" not in plan, (asked, plan)
+    assert any(index in plan for index in indexes.split("|")), (asked, plan)
+
+
+def test_every_filter_is_explained() -> None:
+    """No filter of a list can be added without saying which index answers it."""
+    assert OPERATION_FILTERS.keys() == {field.name for field in fields(OperationFilter)}
+    assert CHECKPOINT_FILTERS.keys() == {field.name for field in fields(CheckpointFilter)}
 
 
 def assert_indexed(plan: str, prefix: str, sort: object) -> None:

@@ -34,6 +34,8 @@ class OperationModel(Model):
         Index("operations_root", "root_id", "requested_sequence"),
         Index("operations_worker", "worker_id", "requested_sequence"),
         Index("operations_kind_status", "kind", "status"),
+        Index("operations_queue", "queue", "requested_sequence"),
+        Index("operations_reasons", "searched_reason", "operation_id"),
         Index("operations_named", "searched_name", "requested_sequence", "operation_id"),
         Index("operations_requested_at", "requested_at"),
         Index("operations_started_at", "started_at"),
@@ -79,12 +81,16 @@ class OperationModel(Model):
         Computed("lower(left(COALESCE(name, ''), 200))", persisted=True)
     )
     """What names are searched and sorted by; short enough for an index."""
+    searched_reason: Mapped[str | None] = mapped_column(Computed("lower(left(reason, 600))", persisted=True))
+    """What reasons are searched by; the few that are longer have an index of their own."""
 
 
 _NEVER = literal_column("'-infinity'::timestamptz", DateTime(timezone=True))
 STARTED_OR_NEVER = func.coalesce(OperationModel.started_at, _NEVER)
 ENDED_OR_NEVER = func.coalesce(OperationModel.ended_at, _NEVER)
 """What has not happened sorts as the smallest; an index holds it so."""
+IS_LONG_REASON = func.length(OperationModel.reason) > literal_column("600", Integer)
+Index("operations_long_reasons", OperationModel.operation_id, postgresql_where=IS_LONG_REASON)
 Index("operations_started", STARTED_OR_NEVER, OperationModel.requested_sequence)
 Index("operations_ended", ENDED_OR_NEVER, OperationModel.requested_sequence)
 

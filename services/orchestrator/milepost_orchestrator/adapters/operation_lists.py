@@ -8,6 +8,7 @@ from milepost_orchestrator.adapters.conditions import begins, contains, equal, o
 from milepost_orchestrator.adapters.keyset import SortKey, sorted_after
 from milepost_orchestrator.adapters.models import (
     ENDED_OR_NEVER,
+    IS_LONG_REASON,
     STARTED_OR_NEVER,
     CheckpointModel,
     OperationModel,
@@ -15,7 +16,7 @@ from milepost_orchestrator.adapters.models import (
 from milepost_orchestrator.application.filters import OperationFilter, OperationSort, Order
 
 _SEQUENCE = OperationModel.requested_sequence
-_COLUMNS = [column for column in OperationModel.__table__.columns if column.name != "searched_name"]
+_COLUMNS = [column for column in OperationModel.__table__.columns if not column.name.startswith("searched_")]
 _SORTS = {
     OperationSort.REQUESTED: SortKey(None, _SEQUENCE.expression),
     OperationSort.STARTED: SortKey(STARTED_OR_NEVER, _SEQUENCE.expression, cast(STARTED_OR_NEVER, Text)),
@@ -67,6 +68,15 @@ def named(part: str) -> Select[str]:
     return select(found.cte("named").prefix_with("MATERIALIZED").c.operation_id)
 
 
+def _reasoned(part: str) -> Select[str]:
+    """Return the query of the operations that have this in their reason, in any case; see ``named``."""
+    short = select(OperationModel.operation_id).where(contains(OperationModel.searched_reason, part))
+    long = select(OperationModel.operation_id).where(
+        IS_LONG_REASON, contains(func.lower(OperationModel.reason), part)
+    )
+    return select(short.union_all(long).cte("reasoned").prefix_with("MATERIALIZED").c.operation_id)
+
+
 def _conditions(wanted: OperationFilter) -> list[ColumnElement[bool]]:
     conditions = [
         *one_of(OperationModel.operation_id, wanted.operation_ids),
@@ -83,5 +93,5 @@ def _conditions(wanted: OperationFilter) -> list[ColumnElement[bool]]:
     if wanted.name is not None:
         conditions.append(OperationModel.operation_id.in_(named(wanted.name)))
     if wanted.reason is not None:
-        conditions.append(contains(func.lower(OperationModel.reason), wanted.reason))
+        conditions.append(OperationModel.operation_id.in_(_reasoned(wanted.reason)))
     return conditions
