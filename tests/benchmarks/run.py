@@ -32,6 +32,7 @@ PARTS = {
     "latency": "tests.benchmarks.bench_latency",
     "lists": "tests.benchmarks.bench_lists",
     "rebuild": "tests.benchmarks.bench_rebuild",
+    "archive": "tests.benchmarks.bench_archive",
     "checkpoint": "tests.benchmarks.bench_checkpoint",
     "checkpoint_peers": "tests.benchmarks.bench_checkpoint_peers",
     "backtester": "tests.benchmarks.bench_backtester",

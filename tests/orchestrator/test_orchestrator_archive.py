@@ -4,22 +4,28 @@ import asyncio
 import os
 import re
 import sys
+import threading
 from datetime import timedelta
 
 import pytest
 from milepost_contracts.commands import CancelOperation
-from milepost_contracts.events import Archived, Cancelled, CheckpointRecorded, Side
+from milepost_contracts.events import Archived, Cancelled, CancelRequested, CheckpointRecorded, Side
 from milepost_infra.endpoints import StackEndpoints
 from milepost_orchestrator.adapters.digests import table_digests
+from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
 from milepost_orchestrator.application.archiving import ArchiveReport
+from milepost_orchestrator.application.batch_projection import BatchProjection
 from milepost_orchestrator.application.errors import RebuildInProgressError
 from milepost_orchestrator.application.references import REFERRING_EVENTS
+from milepost_orchestrator.application.side_by_side import AT_ONCE
 from milepost_orchestrator.projections_bootstrap import Projections
 from milepost_runtime.bus.jetstream import JetStream
 from milepost_runtime.bus.topology import Topology
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.errors import ArchiveDamagedError
 from milepost_runtime.event_log import StoredEvent
+from milepost_runtime.history.archive import HistoryArchive
+from sqlalchemy import text
 
 from tests.orchestrator.running import WAIT_SECONDS, Running
 from tests.orchestrator.stories import cancelled, claimed, completed, failed, progress, snapshot, started
@@ -266,6 +272,113 @@ async def test_damaged_file_is_told_and_nothing_is_made_up(running: Running, ten
     assert (answer.status_code, answer.json()["code"]) == (503, "archive-damaged")
     assert "bucket" in answer.json()["fix"]
     assert (await running.http.get(f"/operations/{operation_id}")).status_code == 200
+
+
+async def test_operation_whose_file_is_lost_stops_nobody(running: Running, tenant: StackEndpoints) -> None:
+    """What comes of it is set aside, everything else goes on; with the file it is applied after all."""
+    lost, other = await running.start(), await running.start()
+    for each in (lost, other):
+        await running.happen(each, claimed(), started(), failed())
+    await running.projected()
+    async with projections_of(tenant) as projections:
+        await archive(projections)
+        await running.projected()
+        event = await running.event_log.newest_archived(lost)
+        content = await asyncio.to_thread(running.store.get_document, event.history_key)
+        await asyncio.to_thread(running.store.delete_document, event.history_key)
+        assert not (await projections.rebuild(lambda _: None, swap=False)).equal
+        running.orchestrator.projector._projection.forget()
+        for each in (lost, other):
+            await running.happen(each, CancelRequested(reason="too late", requested_by="/test"))
+        await running.projected()
+        (row,) = await running.rows("SELECT operation_id, name, error FROM quarantine")
+        assert (row["operation_id"], row["name"]) == (lost, "cancel-requested")
+        assert event.history_key in row["error"]
+        (refused,) = await projections.quarantine.retry(lost)
+        assert refused.applied == ()
+        await asyncio.to_thread(running.store.put_document, event.history_key, content)
+        (applied,) = await projections.quarantine.retry(lost)
+        assert len(applied.applied) == 1
+        assert (await projections.rebuild(lambda _: None, swap=False)).equal
+
+
+async def test_projector_that_lags_behind_another_ones_restoring_writes_nothing_twice(
+    running: Running, tenant: StackEndpoints
+) -> None:
+    """One restores what was archived beyond the cursor, the other comes by the log: the same rows, once."""
+    ids = [await running.start() for _ in range(3)]
+    for each in ids:
+        await running.happen(each, claimed(), started(), failed())
+    await running.projected()
+    lagging, goes_on = running.orchestrator.projector._store, asyncio.Event()
+    apply = lagging.apply
+
+    async def apply_later(*arguments: object, **named: object) -> bool:
+        await goes_on.wait()
+        return await apply(*arguments, **named)
+
+    async with projections_of(tenant) as projections:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lagging, "apply", apply_later)
+            for each in ids:
+                await running.happen(each, CancelRequested(reason="too late", requested_by="/test"))
+            archiving = asyncio.create_task(archive(projections))
+            for each in ids:
+                await running.until(each, Archived)
+            assert await rows_named(running, "cancel-requested") == 0
+            store = PostgresProjectionStore(projections.engine)
+            early = BatchProjection(projections.event_log, store)
+            early.forget()
+            await early.restore_archived(projections.archive_log, await store.cursor())
+            assert await rows_named(running, "cancel-requested") == len(ids)
+            goes_on.set()
+            await archiving
+        await running.projected()
+        assert await rows_named(running, "cancel-requested") == len(ids)
+        assert (await projections.rebuild(lambda _: None, swap=False)).equal
+
+
+async def rows_named(running: Running, name: str) -> int:
+    """How many rows of an event's name there are now."""
+    query = text("SELECT count(*) FROM operation_events WHERE name = :name")
+    async with running.orchestrator.engine.connect() as connection:
+        return (await connection.execute(query, {"name": name})).scalar_one()
+
+
+async def test_rebuilding_fetches_each_file_once_and_several_at_once(
+    running: Running, tenant: StackEndpoints
+) -> None:
+    """As many files as operations are read, side by side, within the bound."""
+    ids = [await running.start() for _ in range(12)]
+    for each in ids:
+        await running.happen(each, claimed(), started(), failed())
+    await running.projected()
+    fetched: list[str] = []
+    open_now, most = 0, 0
+    get = HistoryArchive.get
+
+    def counted(self, operation_id: str, archived: Archived) -> list[StoredEvent]:
+        nonlocal open_now, most
+        with lock:
+            fetched.append(operation_id)
+            open_now += 1
+            most = max(most, open_now)
+        together.wait(WAIT_SECONDS)
+        try:
+            return get(self, operation_id, archived)
+        finally:
+            with lock:
+                open_now -= 1
+
+    lock, together = threading.Lock(), threading.Barrier(4)
+    async with projections_of(tenant) as projections:
+        await archive(projections)
+        await running.projected()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(HistoryArchive, "get", counted)
+            assert (await projections.rebuild(lambda _: None, swap=False)).equal
+    assert sorted(fetched) == sorted(ids)
+    assert 4 <= most <= AT_ONCE
 
 
 async def test_rebuild_and_archive_do_not_run_together(running: Running, tenant: StackEndpoints) -> None:

@@ -21,6 +21,7 @@ from tests.orchestrator.stories import (
     claimed,
     completed,
     failed,
+    log_entries,
     progress,
     recorded_checkpoint,
     released,
@@ -31,6 +32,32 @@ from tests.orchestrator.stories import (
 from tests.support.memory_rows import Rows
 
 pytestmark = pytest.mark.unit
+
+
+def test_states_are_kept_by_how_many_there_are_and_how_large_they_are() -> None:
+    """Many small ones, few with many checkpoints; the one that was heard of last in any case."""
+    cache = StateCache(operations_max=5, parts_max=20)
+    for number in range(9):
+        project(cache, story_of(f"op-{number}", checkpoints=1))
+        cache.trim()
+    assert [f"op-{number}" in cache for number in range(9)] == [False] * 4 + [True] * 5
+    project(cache, story_of("op-large", checkpoints=14))
+    cache.trim()
+    assert [f"op-{number}" in cache for number in range(9)] == [False] * 7 + [True] * 2
+    project(cache, story_of("op-huge", checkpoints=50))
+    cache.trim()
+    assert [each in cache for each in ("op-8", "op-large", "op-huge")] == [False, False, True]
+    project(cache, story_of("op-small", checkpoints=0))
+    cache.trim()
+    assert [each in cache for each in ("op-huge", "op-small")] == [False, True]
+
+
+def story_of(operation_id: str, *, checkpoints: int) -> list[LogEntry]:
+    """One attempt with so many checkpoints."""
+    saved = [snapshot(f"cp-{number}", number) for number in range(checkpoints)]
+    return log_entries(requested(operation_id), claimed(), started(), *saved, operation_id=operation_id)
+
+
 AFTER_THE_BEGINNING: tuple[Event, ...] = (
     progress(10),
     progress(20),

@@ -18,6 +18,10 @@ class Rows:
     async def quarantined(self) -> Mapping[str, frozenset[int]]:
         return {}
 
+    async def quarantined_of(self, operation_id: str) -> frozenset[int]:
+        rows = self.tables.get("quarantine", {}).values()
+        return frozenset(row.sequence for row in rows if row.operation_id == operation_id)
+
     async def apply(self, changes: Changes, *, cursor_min: int) -> bool:
         self.take(changes)
         return True

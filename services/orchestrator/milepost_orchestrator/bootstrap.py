@@ -180,7 +180,8 @@ def _compose(
     store: S3ArtifactStore,
     spool_directory: Path,
 ) -> Orchestrator:
-    event_log = ArchivedEventLog(JetStreamEventLog(connection, settings.bus), HistoryArchive(store))
+    archive = HistoryArchive(store)
+    event_log = ArchivedEventLog(JetStreamEventLog(connection, settings.bus), archive)
     signals = NatsSignals(connection, settings.bus)
     work_queue = JetStreamWorkQueue(connection, settings.bus)
     operations = Operations(event_log)
@@ -244,7 +245,7 @@ def _compose(
             event_log,
             PostgresProjectionStore(engine),
             listener=live,
-            archived=JetStreamArchiveLog(connection, settings.bus),
+            archived=JetStreamArchiveLog(connection, settings.bus, archive),
         ),
         live=live,
         fleet=FleetView(fleet, SystemClock()),

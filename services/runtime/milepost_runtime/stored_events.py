@@ -2,11 +2,13 @@
 
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.errors import ContractError
+from milepost_contracts.events import Progress
 from milepost_contracts.upcasting import decode_event
 from pydantic import ValidationError
 
 from milepost_runtime.errors import EventDamagedError
-from milepost_runtime.event_log import LogEntry, ReadEntry, StoredEvent, UnreadableEntry
+from milepost_runtime.event_log import BatchEntry, LogEntry, ReadEntry, StoredEvent, UnreadableEntry
+from milepost_runtime.progress_entries import progress_entry
 
 
 def entry_of(stored: StoredEvent) -> LogEntry:
@@ -29,6 +31,15 @@ def read_entry(stored: StoredEvent) -> ReadEntry:
         return entry_of(stored)
     except EventDamagedError as error:
         return UnreadableEntry(stored, error.detail)
+
+
+def batch_entry(stored: StoredEvent) -> BatchEntry:
+    """Return the entry for a batch: of progress what is folded, of anything else the typed one."""
+    if stored.name == Progress.NAME and stored.side is Progress.SIDE:
+        progress = progress_entry(stored.sequence, stored.operation_id, stored.payload)
+        if progress is not None:
+            return progress
+    return read_entry(stored)
 
 
 def with_sequence(document: bytes, sequence: int) -> bytes:

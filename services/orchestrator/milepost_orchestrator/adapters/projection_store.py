@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -85,6 +85,13 @@ _UPSERTS = {table.name: table.upsert for table in (OPERATIONS, ATTEMPTS, CHECKPO
 _REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, OverflowError)
 """What Postgres, or asyncpg before it, says of a value that it cannot hold."""
 
+_EVENTS_THERE = """
+SELECT coalesce(array_agg(sequence), '{}') FROM operation_events WHERE sequence > $1 AND sequence <= $2
+"""
+_METRICS_THERE = """
+SELECT coalesce(array_agg(DISTINCT sequence), '{}') FROM metrics
+WHERE sequence > $1 AND sequence <= $2 AND operation_id = ANY($3)
+"""
 _DELETE_CHECKPOINTS = tuple(
     f"DELETE FROM {table.name} WHERE (operation_id, checkpoint_id) IN "  # noqa: S608 - our own names
     "(SELECT * FROM unnest($1::text[], $2::text[]))"
@@ -120,6 +127,15 @@ class PostgresProjectionStore:
                 )
                 return {operation_id: frozenset(sequences) for operation_id, sequences in found}
 
+    async def quarantined_of(self, operation_id: str) -> frozenset[int]:
+        """Return the sequences of one operation that are in quarantine; see the port."""
+        with database_errors("read the quarantine"):
+            async with self._engine.connect() as connection:
+                found = await connection.scalars(
+                    select(QuarantineModel.sequence).where(QuarantineModel.operation_id == operation_id)
+                )
+                return frozenset(found)
+
     async def apply(self, changes: Changes, *, cursor_min: int) -> bool:
         """Write the rows and move the cursor; see the port."""
         async with self._transaction("project") as driver:
@@ -130,7 +146,8 @@ class PostgresProjectionStore:
                 raise CursorMovedError("other read models took their place, or operations were written anew")
             if cursor >= changes.last_sequence:
                 return False
-            await _write_rows(driver, changes, after_sequence=cursor)
+            there = await _beyond_cursor(driver, changes, cursor)
+            await _write_rows(driver, changes, after_sequence=cursor, there=there)
             await _move_cursor(driver, changes.last_sequence)
             return True
 
@@ -193,7 +210,26 @@ async def _move_cursor(driver: asyncpg.Connection, sequence: int) -> None:
     await driver.execute("UPDATE projection_cursor SET sequence = $2 WHERE name = $1", CURSOR, sequence)
 
 
-async def _write_rows(driver: asyncpg.Connection, changes: Changes, *, after_sequence: int) -> None:
+async def _beyond_cursor(driver: asyncpg.Connection, changes: Changes, cursor: int) -> frozenset[int]:
+    """Return the events of a batch whose rows are there: another projector has restored archived operations."""
+    found = cast("list[int]", await driver.fetchval(_EVENTS_THERE, cursor, changes.last_sequence))
+    if not found:
+        return frozenset()
+    ids = sorted({row.operation_id for row in changes.metrics})
+    metrics = await driver.fetchval(_METRICS_THERE, cursor, changes.last_sequence, ids)
+    return frozenset(found).union(cast("list[int]", metrics))
+
+
+async def _write_rows(
+    driver: asyncpg.Connection,
+    changes: Changes,
+    *,
+    after_sequence: int,
+    there: frozenset[int] = frozenset(),
+) -> None:
+    def is_new(row: MetricRow | EventRow) -> bool:
+        return row.sequence > after_sequence and row.sequence not in there
+
     states: tuple[tuple[ProjectedTable, Sequence[tuple[object, ...]]], ...] = (
         (OPERATIONS, changes.operations),
         (ATTEMPTS, changes.attempts),
@@ -202,8 +238,8 @@ async def _write_rows(driver: asyncpg.Connection, changes: Changes, *, after_seq
     )
     # A cursor within the batch: states are those at its end in any case, but these rows are there already.
     facts: tuple[tuple[ProjectedTable, Sequence[tuple[object, ...]]], ...] = (
-        (METRICS, [row for row in changes.metrics if row.sequence > after_sequence]),
-        (EVENTS, [row for row in changes.events if row.sequence > after_sequence]),
+        (METRICS, [row for row in changes.metrics if is_new(row)]),
+        (EVENTS, [row for row in changes.events if is_new(row)]),
         (QUARANTINE, [row for row in changes.quarantine if row.sequence > after_sequence]),
     )
     with _refusals():

@@ -23,11 +23,12 @@ from milepost_runtime.event_log import EventLog, LogEntry, StoredEvent
 from milepost_runtime.history.archive import HistoryArchive
 from milepost_runtime.stored_events import read_entry
 
-from milepost_orchestrator.application.batch_projection import ArchivedOperations
+from milepost_orchestrator.application.archive_restoring import ArchivedOperations
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.effects import Appender
 from milepost_orchestrator.application.errors import ProjectionBehindError
 from milepost_orchestrator.application.operations import recorded
+from milepost_orchestrator.application.side_by_side import at_once
 from milepost_orchestrator.domain.evolution import evolve
 from milepost_orchestrator.domain.operation import TERMINAL, CheckpointStatus, Operation, Terminal
 
@@ -63,6 +64,14 @@ class _Whole:
     events: Sequence[StoredEvent]
     end: LogEntry
     """The event that ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Its file is in the store, and the event that names it in the log."""
+
+    archived: Archived
+    sequence: int
 
 
 @dataclass(slots=True)
@@ -152,22 +161,21 @@ class Archiver:
         after: EndedOperation | None = None
         while page := await self._read_model.ended(ended_before, after, PAGE):
             after = page[-1]
-            named: dict[str, tuple[Archived, int]] = {}
-            for each in page:
-                operation_id = each.operation_id
-                if operation_id in quarantined:
-                    report.skipped[operation_id] = "some of its events are in quarantine"
-                    continue
-                found_there = await self._read(operation_id, ended_before)
-                if isinstance(found_there, str):
-                    report.skipped[operation_id] = found_there
-                elif dry_run:
-                    report.archived.append(ArchivedOperation(operation_id, len(found_there.events), 0))
-                elif (found := await self._name(found_there, requested_by)) is None:
-                    report.skipped[operation_id] = "somebody wrote to it at the same moment"
-                else:
-                    named[operation_id] = found
-            await self._remove(named, report)
+            looked_at = [each.operation_id for each in page if each.operation_id not in quarantined]
+            report.skipped |= {
+                each.operation_id: "some of its events are in quarantine"
+                for each in page
+                if each.operation_id in quarantined
+            }
+            found = await at_once(
+                [self._move(each, ended_before, None if dry_run else requested_by) for each in looked_at]
+            )
+            by_operation = dict(zip(looked_at, found, strict=True))
+            report.skipped |= {key: each for key, each in by_operation.items() if isinstance(each, str)}
+            report.archived += [each for each in found if isinstance(each, ArchivedOperation)]
+            await self._remove(
+                {key: each for key, each in by_operation.items() if isinstance(each, _Named)}, report
+            )
             tell(report)
         return report
 
@@ -183,6 +191,17 @@ class Archiver:
                 await self._followed(entry.sequence)
                 report.events_removed += await self._archive_log.remove(entry.operation_id, event)
                 report.finished += 1
+
+    async def _move(
+        self, operation_id: str, ended_before: datetime, requested_by: str | None
+    ) -> _Named | ArchivedOperation | str:
+        """Archive one operation; or say what would become of it, or why it stays. Nothing is removed yet."""
+        whole = await self._read(operation_id, ended_before)
+        if isinstance(whole, str):
+            return whole
+        if requested_by is None:
+            return ArchivedOperation(operation_id, len(whole.events), 0)
+        return await self._name(whole, requested_by) or "somebody wrote to it at the same moment"
 
     async def _read(self, operation_id: str, ended_before: datetime) -> _Whole | str:
         """Return what is to be archived, or why it is not: decided on the log alone."""
@@ -207,7 +226,7 @@ class Archiver:
             return "a checkpoint of it is not on record yet"
         return _Whole(state, events, end)
 
-    async def _name(self, found: _Whole, requested_by: str) -> tuple[Archived, int] | None:
+    async def _name(self, found: _Whole, requested_by: str) -> _Named | None:
         """Put the file into the store, then its name into the log; None when somebody else wrote first."""
         facts = found.state.facts
         archived = await asyncio.to_thread(
@@ -229,13 +248,13 @@ class Archiver:
             )
         except SequenceConflictError:
             return None
-        return archived, sequence
+        return _Named(archived, sequence)
 
-    async def _remove(self, named: Mapping[str, tuple[Archived, int]], report: ArchiveReport) -> None:
+    async def _remove(self, named: Mapping[str, _Named], report: ArchiveReport) -> None:
         if not named:
             return
-        await self._followed(max(sequence for _, sequence in named.values()))
-        for operation_id, (archived, _) in named.items():
+        await self._followed(max(each.sequence for each in named.values()))
+        for operation_id, archived in ((key, each.archived) for key, each in named.items()):
             report.events_removed += await self._archive_log.remove(operation_id, archived)
             report.archived.append(ArchivedOperation(operation_id, archived.events, archived.size_bytes))
             log.info("archived", operation_id=operation_id, events=archived.events)

@@ -6,14 +6,18 @@ store's quarantine says which events an operation's state is folded without, in 
 Failures: a crash in between is projected again from the cursor.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from milepost_contracts.events import Archived, Requested
+from milepost_runtime.errors import ArchiveDamagedError
 from milepost_runtime.event_log import BatchEntry, EventLog, LogEntry, UnreadableEntry
 from milepost_runtime.stored_events import read_entry
 
+from milepost_orchestrator.application.archive_restoring import (
+    ArchivedOperations,
+    ArchiveRestoring,
+)
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.errors import UnwritableError
 from milepost_orchestrator.application.operations import recorded
@@ -25,18 +29,12 @@ from milepost_orchestrator.application.projections import (
     project,
     set_aside,
 )
+from milepost_orchestrator.application.restored import NOTHING_RESTORED
+from milepost_orchestrator.application.side_by_side import at_once
 from milepost_orchestrator.domain.evolution import evolve
 from milepost_orchestrator.domain.operation import Operation
 
 log = structlog.get_logger()
-
-
-class ArchivedOperations(Protocol):
-    """Which operations are archived."""
-
-    def newest(self, *, after_sequence: int = 0) -> AsyncIterator[LogEntry]:
-        """Yield the newest ``archived`` event of every operation that has one after a sequence."""
-        ...
 
 
 class BatchProjection:
@@ -48,43 +46,56 @@ class BatchProjection:
         self._event_log = event_log
         self._store = store
         self._cache = StateCache(operations_max)
-        self._without: dict[str, frozenset[int]] = {}
-        self._written_to: dict[str, int] = {}
-        """How far operations are in the store although the cursor is not."""
+        self._set_aside: dict[str, frozenset[int]] = {}
+        """What the last batch set aside, by operation: it may not be in the store's quarantine yet."""
+        self._restored = NOTHING_RESTORED
 
-    async def forget(self) -> None:
-        """Forget every state, and look again what is in quarantine.
-
-        Raises:
-            DatabaseUnavailableError: the database is away.
-        """
+    def forget(self) -> None:
+        """Forget every state."""
         self._cache.clear()
-        self._without = dict(await self._store.quarantined())
+        self._set_aside = {}
 
     async def fold(self, batch: Sequence[BatchEntry]) -> Changes:
-        """Return the rows of a batch that is next in the log."""
+        """Return the rows of a batch that is next in the log; all before the last one are written.
+
+        Raises:
+            DatabaseUnavailableError, BusUnavailableError, StoreUnavailableError: repeating is safe.
+        """
         begun: set[str] = set()
-        archived: dict[int, Operation | None] = {}
+        unknown: dict[str, int] = {}
+        archived: list[tuple[str, int]] = []
         for entry in batch:
             operation_id = entry.operation_id
-            if entry.sequence <= self._written_to.get(operation_id, 0):
+            if self._restored.holds(entry) or isinstance(entry, UnreadableEntry):
                 continue
             if isinstance(entry, LogEntry) and isinstance(entry.event, Archived):
-                archived[entry.sequence] = await self._state_before(operation_id, entry.sequence)
-            elif operation_id in self._cache or operation_id in begun or isinstance(entry, UnreadableEntry):
+                archived.append((operation_id, entry.sequence))
+            elif operation_id in self._cache or operation_id in begun or operation_id in unknown:
                 continue
             elif isinstance(entry, LogEntry) and isinstance(entry.event, Requested):
                 begun.add(operation_id)
             else:
-                self._cache.put(operation_id, await self._state_before(operation_id, entry.sequence))
-        changes = project(self._cache, batch, archived=archived, written_to=self._written_to)
+                unknown[operation_id] = entry.sequence
+        lost: dict[str, str] = {}
+        states = await self._states_before([*unknown.items(), *archived], lost)
+        for operation_id, sequence in unknown.items():
+            if sequence in states:
+                self._cache.put(operation_id, states[sequence])
+        changes = project(
+            self._cache,
+            batch,
+            archived={sequence: states[sequence] for _, sequence in archived if sequence in states},
+            restored=self._restored,
+            lost={key: why for key, why in lost.items() if key not in self._cache and key not in begun},
+        )
         self._cache.trim()
+        set_aside_now: dict[str, set[int]] = {}
         for row in changes.quarantine:
-            known = self._without.get(row.operation_id, frozenset())
-            self._without[row.operation_id] = known | {row.sequence}
+            set_aside_now.setdefault(row.operation_id, set()).add(row.sequence)
             log.error(
                 "event set aside", sequence=row.sequence, operation_id=row.operation_id, reason=row.error
             )
+        self._set_aside = {key: frozenset(sequences) for key, sequences in set_aside_now.items()}
         return changes
 
     async def write(self, changes: Changes, *, cursor_min: int) -> None:
@@ -97,7 +108,7 @@ class BatchProjection:
 
     async def write_one_by_one(self, batch: Sequence[BatchEntry], *, cursor_min: int) -> None:
         """Fold and write a batch that was refused, event by event."""
-        await self.forget()
+        self.forget()
         for entry in batch:
             changes = await self.fold([entry])
             try:
@@ -105,34 +116,38 @@ class BatchProjection:
             except UnwritableError as error:
                 log.exception("event set aside", sequence=entry.sequence, operation_id=entry.operation_id)
                 await self._store.apply(set_aside(entry, str(error)), cursor_min=cursor_min)
-                await self.forget()
+                self.forget()
             cursor_min = changes.last_sequence
 
-    async def restore_archived(self, archived: ArchivedOperations, cursor: int) -> None:
+    async def restore_archived(
+        self, archived: ArchivedOperations, cursor: int, tell: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Write the operations that were archived after the cursor: the log may not have their events any more.
 
-        Raises:
-            CursorMovedError: another projector writes; look again from where it is.
+        Raises: see ``ArchiveRestoring.run``.
         """
-        self._written_to = {}
-        async with closing_iterator(archived.newest(after_sequence=cursor)) as found:
-            async for entry in found:
-                if isinstance(entry.event, Archived):
-                    await self._restore(entry.operation_id, entry.event.last_sequence, cursor)
+        self._restored = NOTHING_RESTORED
+        self._restored = await ArchiveRestoring(self._store, archived).run(cursor, tell)
 
-    async def _restore(self, operation_id: str, last_sequence: int, cursor: int) -> None:
-        entries: list[BatchEntry] = []
-        async with closing_iterator(self._event_log.stored(operation_id)) as stored_events:
-            async for stored in stored_events:
-                if stored.sequence > last_sequence:
-                    break
-                entries.append(read_entry(stored))
-        await self._store.restore([operation_id], project(StateCache(), entries), cursor=cursor)
-        self._written_to[operation_id] = last_sequence
+    async def _states_before(
+        self, places: Sequence[tuple[str, int]], lost: dict[str, str]
+    ) -> Mapping[int, Operation | None]:
+        """Fold what came before each of some positions; add operations that cannot be read to ``lost``."""
+
+        async def one(operation_id: str, sequence: int) -> tuple[int, Operation | None] | None:
+            try:
+                return sequence, await self._state_before(operation_id, sequence)
+            except ArchiveDamagedError as error:
+                lost[operation_id] = str(error)
+                return None
+
+        found = await at_once([one(operation_id, sequence) for operation_id, sequence in places])
+        return dict(each for each in found if each is not None)
 
     async def _state_before(self, operation_id: str, before_sequence: int) -> Operation | None:
         """Fold what came before, for an operation that has not been heard of since the start."""
-        without = self._without.get(operation_id, frozenset())
+        without = await self._store.quarantined_of(operation_id)
+        without |= self._set_aside.get(operation_id, frozenset())
         state: Operation | None = None
         async with closing_iterator(self._event_log.stored(operation_id)) as earlier:
             async for stored in earlier:

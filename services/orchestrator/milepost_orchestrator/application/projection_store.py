@@ -17,6 +17,10 @@ class ProjectionStore(Protocol):
         """Return the sequences in quarantine, by operation."""
         ...
 
+    async def quarantined_of(self, operation_id: str) -> frozenset[int]:
+        """Return the sequences of one operation that are in quarantine."""
+        ...
+
     async def apply(self, changes: Changes, *, cursor_min: int) -> bool:
         """Write the rows and move the cursor, in one transaction; False when they were written before.
 

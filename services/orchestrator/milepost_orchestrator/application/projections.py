@@ -17,6 +17,7 @@ from milepost_runtime.event_log import BatchEntry, LogEntry, ProgressEntry, Unre
 from milepost_runtime.stored_events import read_entry
 
 from milepost_orchestrator.application.operations import recorded
+from milepost_orchestrator.application.restored import NOTHING_RESTORED, Restored
 from milepost_orchestrator.application.rows import (
     ArtifactRow,
     AttemptRow,
@@ -42,8 +43,10 @@ from milepost_orchestrator.domain.operation import CheckpointStatus, Facts, Oper
 
 OPERATIONS_MAX = 20_000
 """So many states are kept; some ten kilobytes each."""
+PARTS_MAX = 100_000
+"""Checkpoints and attempts of all states that are kept; a kilobyte or two each."""
 NONE_ARCHIVED: Mapping[int, Operation | None] = {}
-NOTHING_WRITTEN: Mapping[str, int] = {}
+NONE_LOST: Mapping[str, str] = {}
 _ABOUT_A_CHECKPOINT = (
     StateSnapshot,
     CheckpointRecorded,
@@ -78,14 +81,18 @@ class _Known:
 
     state: Operation | None
     constants: OperationConstants | None = None
+    parts: int = 0
+    """Checkpoints and attempts, when it was weighed."""
 
 
 class StateCache:
     """States of the operations that were heard of last; the others are folded from the log again."""
 
-    def __init__(self, operations_max: int = OPERATIONS_MAX) -> None:
+    def __init__(self, operations_max: int = OPERATIONS_MAX, parts_max: int = PARTS_MAX) -> None:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._operations_max = operations_max
+        self._parts_max = parts_max
+        self._parts = 0
 
     def __contains__(self, operation_id: str) -> bool:
         return operation_id in self._known
@@ -102,14 +109,25 @@ class StateCache:
         """Set an operation's state."""
         self.get(operation_id).state = state
 
+    def weigh(self, known: _Known) -> None:
+        """Look how large a state has become."""
+        facts = known.state.facts if known.state is not None else None
+        parts = len(facts.checkpoints) + len(facts.attempts) if facts is not None else 0
+        self._parts += parts - known.parts
+        known.parts = parts
+
     def trim(self) -> None:
-        """Forget the operations that were not heard of for the longest time."""
-        while len(self._known) > self._operations_max:
-            self._known.popitem(last=False)
+        """Forget the operations that were not heard of for the longest time; the last one stays, however large."""
+        while len(self._known) > self._operations_max or (
+            self._parts > self._parts_max and len(self._known) > 1
+        ):
+            _, known = self._known.popitem(last=False)
+            self._parts -= known.parts
 
     def clear(self) -> None:
         """Forget everything."""
         self._known.clear()
+        self._parts = 0
 
 
 def project(
@@ -117,7 +135,8 @@ def project(
     entries: Iterable[BatchEntry],
     *,
     archived: Mapping[int, Operation | None] = NONE_ARCHIVED,
-    written_to: Mapping[str, int] = NOTHING_WRITTEN,
+    restored: Restored = NOTHING_RESTORED,
+    lost: Mapping[str, str] = NONE_LOST,
 ) -> Changes:
     """Fold ``entries`` into the cache and return the rows of all that they touched.
 
@@ -125,12 +144,13 @@ def project(
     cannot be read or folded is set aside: it becomes a row of the quarantine and changes nothing else.
 
     ``archived`` has the state before each ``archived`` event, by its sequence: what led to it may be gone from the
-    log. Entries up to ``written_to`` of their operation are passed over.
+    log. Entries that ``restored`` holds are passed over. ``lost`` says why the state before an operation's entries
+    cannot be known; they are set aside.
     """
     batch: _Batch | None = None
     for entry in entries:
         if batch is None:
-            batch = _Batch(cache, entry.sequence, archived, written_to)
+            batch = _Batch(cache, entry.sequence, archived, restored, lost)
         batch.take(entry)
     if batch is None:
         raise ValueError("a batch is never empty")
@@ -149,10 +169,12 @@ class _Batch:
         cache: StateCache,
         first_sequence: int,
         archived: Mapping[int, Operation | None],
-        written_to: Mapping[str, int],
+        restored: Restored,
+        lost: Mapping[str, str],
     ) -> None:
         self._archived = archived
-        self._written_to = written_to
+        self._restored = restored
+        self._lost = lost
         self._cache = cache
         self._changes = Changes(first_sequence, first_sequence)
         self._touched: dict[str, Facts | None] = {}
@@ -166,7 +188,10 @@ class _Batch:
         changes = self._changes
         changes.last_sequence = entry.sequence
         changes.entries += 1
-        if entry.sequence <= self._written_to.get(entry.operation_id, 0):
+        if self._restored.holds(entry):
+            return
+        if entry.operation_id in self._lost:
+            changes.quarantine.append(_set_aside(entry, self._lost[entry.operation_id]))
             return
         if isinstance(entry, ProgressEntry):
             if is_storable_progress(entry):
@@ -189,7 +214,9 @@ class _Batch:
             self._settle_progress(operation_id)
         for operation_id, before in self._touched.items():
             checkpoint_ids = self._checkpoints.get(operation_id, set())
-            _add_rows(self._changes, self._cache.get(operation_id), before, checkpoint_ids)
+            known = self._cache.get(operation_id)
+            self._cache.weigh(known)
+            _add_rows(self._changes, known, before, checkpoint_ids)
         return self._changes
 
     def _fold(self, entry: LogEntry) -> None:
@@ -231,10 +258,11 @@ class _Batch:
 
 def set_aside(entry: BatchEntry, error: str) -> Changes:
     """Return the changes of an event that was read and folded, and whose rows were refused."""
-    if isinstance(entry, ProgressEntry):
-        entry = read_entry(entry.stored)
-    row = quarantine_row(entry, error)
-    return Changes(entry.sequence, entry.sequence, entries=1, quarantine=[row])
+    return Changes(entry.sequence, entry.sequence, entries=1, quarantine=[_set_aside(entry, error)])
+
+
+def _set_aside(entry: BatchEntry, error: str) -> QuarantineRow:
+    return quarantine_row(read_entry(entry.stored) if isinstance(entry, ProgressEntry) else entry, error)
 
 
 def _add_rows(changes: Changes, known: _Known, before: Facts | None, checkpoint_ids: set[str]) -> None:

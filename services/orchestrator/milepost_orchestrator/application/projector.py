@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
+from milepost_runtime.errors import BusUnavailableError, StoreUnavailableError
 from milepost_runtime.event_log import BatchEntry, EventLog
 
-from milepost_orchestrator.application.batch_projection import ArchivedOperations, BatchProjection
+from milepost_orchestrator.application.archive_restoring import ArchivedOperations
+from milepost_orchestrator.application.batch_projection import BatchProjection
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.errors import (
     CursorMovedError,
@@ -32,6 +34,7 @@ BATCH_ENTRIES_MAX = 4000
 FIRST_DELAY_SECONDS = 0.1
 DELAY_SECONDS_MAX = 5.0
 AnswerT = TypeVar("AnswerT")
+_AWAY = (DatabaseUnavailableError, BusUnavailableError, StoreUnavailableError)
 
 
 class Listener(Protocol):
@@ -93,7 +96,7 @@ class Projector:
                 log.warning("cursor moved", reason=str(error))
 
     async def _project_from_cursor(self) -> None:
-        await _patiently(self._projection.forget)
+        self._projection.forget()
         cursor = await _patiently(self._store.cursor)
         if (archived := self._archived) is not None:
             await _patiently(lambda: self._projection.restore_archived(archived, cursor))
@@ -113,7 +116,7 @@ class Projector:
 
     async def _project(self, batch: Sequence[BatchEntry]) -> Changes | None:
         """Return what was written; None when the batch had to be taken apart."""
-        changes = await self._projection.fold(batch)
+        changes = await _patiently(lambda: self._projection.fold(batch))
         try:
             await _patiently(lambda: self._projection.write(changes, cursor_min=self._position))
         except UnwritableError as error:
@@ -137,12 +140,12 @@ class Projector:
 
 
 async def _patiently(ask: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
-    """Ask until the database answers."""
+    """Ask until database, log and object store answer."""
     delay = FIRST_DELAY_SECONDS
     while True:
         try:
             return await ask()
-        except DatabaseUnavailableError as error:
-            log.warning("projector waits for the database", reason=str(error), next_try_seconds=delay)
+        except _AWAY as error:
+            log.warning("projector waits", reason=str(error), next_try_seconds=delay)
         await asyncio.sleep(delay)  # an outage has no event to await
         delay = min(delay * 2, DELAY_SECONDS_MAX)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from milepost_runtime.errors import ArchiveDamagedError
 from milepost_runtime.event_log import EventLog, ReadEntry, UnreadableEntry
 from milepost_runtime.stored_events import read_entry
 
@@ -59,7 +60,14 @@ class Quarantine:
         """
         found = await self._store.quarantined()
         chosen = [each for each in sorted(found) if operation_id in (None, each)]
-        return [await self._retry(each, found[each]) for each in chosen]
+        return [await self._retry_unless_damaged(each, found[each]) for each in chosen]
+
+    async def _retry_unless_damaged(self, operation_id: str, before: frozenset[int]) -> Retried:
+        try:
+            return await self._retry(operation_id, before)
+        except ArchiveDamagedError as error:
+            log.warning("still refused", operation_id=operation_id, reason=str(error))
+            return Retried(operation_id, (), tuple(sorted(before)))
 
     async def _retry(self, operation_id: str, before: frozenset[int]) -> Retried:
         entries = await self._entries(operation_id, max(before))

@@ -18,7 +18,8 @@ import structlog
 from milepost_runtime.clock import Clock
 from milepost_runtime.event_log import BatchEntry, EventLog
 
-from milepost_orchestrator.application.batch_projection import ArchivedOperations, BatchProjection
+from milepost_orchestrator.application.archive_restoring import ArchivedOperations
+from milepost_orchestrator.application.batch_projection import BatchProjection
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.errors import SwapDelayedError, UnwritableError
 from milepost_orchestrator.application.projection_store import ProjectionStore
@@ -38,7 +39,7 @@ class RebuildProgress:
     """How far a rebuild has come."""
 
     stage: str
-    """``filling``, ``comparing`` or ``swapping``."""
+    """``restoring`` (what is archived), ``filling``, ``comparing`` or ``swapping``."""
     sequence: int
     target_sequence: int
     entries: int
@@ -165,9 +166,14 @@ class Rebuild:
                 as they were.
         """
         begun = self._clock.monotonic_seconds()
-        await self._projection.forget()
+        self._projection.forget()
         if self._archived is not None:
-            await self._projection.restore_archived(self._archived, self._position)
+            target = await self._space.live_cursor()
+
+            def restored(sequence: int) -> None:
+                self._tell(RebuildProgress("restoring", sequence, target, self._entries))
+
+            await self._projection.restore_archived(self._archived, self._position, restored)
         for _ in range(ROUNDS_MAX):
             await self._fill(await self._space.live_cursor(), "filling")
             if await self._space.live_cursor() - self._position <= CLOSE_ENTRIES:

@@ -4,16 +4,19 @@ Authority: an ``archived`` event that is in the log and names a verified file; n
 Failures: a removal that broke off half way left events that are in the file too; it is repeated by the next run.
 """
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 
 from milepost_contracts.events import Archived, Requested, Side
 from milepost_contracts.subjects import Subjects
 
 from milepost_runtime.bus.connection import BusConnection
-from milepost_runtime.bus.jetstream import JetStream, JsonMap
+from milepost_runtime.bus.jetstream import MESSAGE_NOT_FOUND, JetStream, JsonMap
 from milepost_runtime.bus.pull import StreamReader
 from milepost_runtime.bus.topology import Topology
+from milepost_runtime.errors import BusRefusedError
 from milepost_runtime.event_log import LogEntry, StoredEvent
+from milepost_runtime.history.archive import HistoryArchive
 from milepost_runtime.settings import BusSettings
 from milepost_runtime.stored_events import read_entry
 
@@ -23,7 +26,8 @@ BATCH = 500
 class JetStreamArchiveLog:
     """Implements ``ArchiveLog``."""
 
-    def __init__(self, connection: BusConnection, settings: BusSettings) -> None:
+    def __init__(self, connection: BusConnection, settings: BusSettings, archive: HistoryArchive) -> None:
+        self._archive = archive
         self._connection = connection
         self._timeout_seconds = settings.request_timeout_seconds
         self._jetstream = JetStream(connection, timeout_seconds=settings.request_timeout_seconds)
@@ -54,6 +58,24 @@ class JetStreamArchiveLog:
                         yield entry
         finally:
             await reader.close()
+
+    async def first_sequence(self, operation_id: str) -> int | None:
+        """Return the position of the operation's first event that is still there. Answered by the leader."""
+        request = {"seq": 1, "next_by_subj": self._subjects.events(operation_id)}
+        try:
+            answer = await self._jetstream.call(f"STREAM.MSG.GET.{self._stream}", request)
+        except BusRefusedError as error:
+            if error.error_code == MESSAGE_NOT_FOUND:
+                return None
+            raise
+        return int(answer["message"]["seq"])
+
+    async def events(self, operation_id: str, archived: Archived) -> Sequence[StoredEvent]:
+        """Return the events in the operation's file.
+
+        Raises: see ``HistoryArchive.get``.
+        """
+        return await asyncio.to_thread(self._archive.get, operation_id, archived)
 
     async def still_there(self) -> frozenset[str]:
         """Return the operations whose first event, or any run event, is still in the log."""
