@@ -7,7 +7,7 @@ from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReaso
 from milepost_runtime.bridge.cancellation import CancellationToken, StopRequest
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.bridge.progress_bridge import ProgressBridge
-from milepost_runtime.checkpoints.data import CheckpointData
+from milepost_runtime.checkpoints.data import CheckpointData, SaveData
 
 PERIODIC, MANUAL = CheckpointReason.PERIODIC, CheckpointReason.MANUAL
 CANCELLATION, SHUTDOWN = CheckpointReason.CANCELLATION, CheckpointReason.SHUTDOWN
@@ -61,7 +61,7 @@ class RecordingSink:
     def progress(self, unit: int, metrics: Mapping[str, float]) -> None:
         self.reported.append((unit, dict(metrics)))
 
-    def save(self, data: CheckpointData, reason: CheckpointReason) -> None:
+    def save(self, data: SaveData, reason: CheckpointReason) -> None:
         self.saved.append((data.unit, reason))
         self.states.append(data.state["value"])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
 from milepost_runtime.bridge.cancellation import CancellationToken
 from milepost_runtime.bridge.host import BridgeHost
-from milepost_runtime.checkpoints.data import CheckpointData, LoadedCheckpoint
+from milepost_runtime.checkpoints.data import CheckpointData, LoadedCheckpoint, SaveData
 from milepost_runtime.checkpoints.spool import Spool
 
 
@@ -33,7 +33,7 @@ class SpoolSink:
         self._store.mkdir(parents=True, exist_ok=True)
         self._spool = Spool(directory / "spool")
         self._at_once = at_once
-        self._held: list[tuple[CheckpointData, CheckpointReason]] = []
+        self._held: list[tuple[SaveData, CheckpointReason]] = []
         self.saved: list[tuple[int, CheckpointReason]] = []
         self.checkpoints: list[LoadedCheckpoint] = []
         self.new_names: list[list[str]] = []
@@ -45,7 +45,7 @@ class SpoolSink:
         self.reported.append((unit, dict(metrics)))
         self.on_progress(unit)
 
-    def save(self, data: CheckpointData, reason: CheckpointReason) -> None:
+    def save(self, data: SaveData, reason: CheckpointReason) -> None:
         self.saved.append((data.unit, reason))
         self._held.append((data, reason))
         if self._at_once:
@@ -54,7 +54,7 @@ class SpoolSink:
     def write(self) -> None:
         """Write what was handed over."""
         for data, reason in self._held:
-            self._write(data, reason)
+            self._write(data.complete(), reason)
         self._held.clear()
 
     def take_artifacts(self, other: "SpoolSink") -> None:

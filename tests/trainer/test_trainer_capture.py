@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from milepost_runtime.bridge.cancellation import StopRequest
 from milepost_runtime.clock import SystemClock
 from milepost_trainer import arena_sets, captures
 from milepost_trainer.captures import Captures
+from milepost_trainer.copier import Copier
 from milepost_trainer.engine.trainer import ModelTrainer
+from milepost_trainer.state_parts import PREFIXES
+from safetensors.torch import load
 from torch import nn
 
 from tests.trainer.capture_doubles import Bench, digest_of_state, stepwise
@@ -184,6 +188,50 @@ def test_the_trainer_goes_on_only_when_its_live_memory_was_written(monkeypatch: 
     assert trainer.unit == 1
 
 
+@pytest.mark.parametrize("part", ["model", "optimizer", "average"])
+def test_a_file_of_a_capture_that_nobody_began_to_copy_is_of_its_boundary(part: Any) -> None:
+    """Memory that holds an older state is never taken for the new one: whoever reads it has it copied first."""
+    trainer = stepwise()
+    found = Captures(trainer, SystemClock())
+    for _ in range(2 * arena_sets.SETS_MAX + 1):
+        trainer.advance(trainer.unit + 1)
+        expected = trainer.state_dict()
+        capture = found.take()
+        assert capture is not None
+    content = b"".join(capture.blocks(part))
+    tensors = {name: value.contiguous() for name, value in expected.part(PREFIXES[part]).items()}
+    assert len(content) == capture.size_bytes(part)
+    assert forms_and_bits(load(content)) == forms_and_bits(tensors)
+    assert digest_of_state(capture.state()) == digest_of_state(expected)
+    found.close()
+
+
+def forms_and_bits(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+    return {name: (value.shape, value.dtype, value.numpy().tobytes()) for name, value in tensors.items()}
+
+
+def test_a_piece_of_work_is_done_once_however_many_begin_it() -> None:
+    """Eight threads at the same time: what comes before it was called when each goes on, and is called once."""
+    for _ in range(50):
+        copier, calls, seen = Copier(), list[str](), list[bool]()
+        piece = copier.piece(partial(calls.append, "work"), before=partial(calls.append, "before"))
+        together = threading.Barrier(8)
+
+        def begin(piece: Any = piece, together: Any = together, calls: Any = calls, seen: Any = seen) -> None:
+            together.wait(60)
+            piece.begin()
+            seen.append(calls[0] == "before")
+
+        threads = [threading.Thread(target=begin) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        copier.close()
+        assert calls == ["before", "work"]
+        assert seen == [True] * 8
+
+
 def test_memory_is_bounded() -> None:
     """With both sets held by files a periodic capture is left out, a manual one waits for the first free one."""
     trainer = stepwise()
@@ -303,8 +351,8 @@ def test_a_run_that_ended_lets_go_of_its_memory(tmp_path: Path, monkeypatch: pyt
     taken: list[int] = []
     real_init, real_capture = arena_sets.ArenaSet.__init__, Captures._capture
 
-    def init(self: Any, changed: Any) -> None:
-        real_init(self, changed)
+    def init(self: Any, *arguments: Any) -> None:
+        real_init(self, *arguments)
         sets.append(weakref.ref(self))
         if len(sets) == arena_sets.SETS_MAX:
             all_made.set()

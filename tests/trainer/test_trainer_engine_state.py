@@ -10,6 +10,7 @@ import pytest
 import torch
 from milepost_trainer.engine.errors import StateMismatchError, TornStateError, TrainingError
 from milepost_trainer.engine.parts import TrainingParts
+from milepost_trainer.engine.quick_twister import global_state, quick_twister, unfolded
 from milepost_trainer.engine.random_states import RandomStates
 from milepost_trainer.engine.state import TensorsInMemory, TrainerState
 from milepost_trainer.engine.surroundings import Surroundings
@@ -279,3 +280,83 @@ def test_a_model_without_anything_to_train_is_refused() -> None:
     model = Tied().requires_grad_(False)
     with pytest.raises(TrainingError, match="no parameter that needs a gradient"):
         ModelTrainer(TrainingParts(model, DATA, functional.mse_loss), QUICK)
+
+
+def plain(state: Any) -> tuple[Any, ...]:
+    """NumPy's state as values that can be compared."""
+    name, words, *rest = state
+    return (name, words.dtype, words.tolist(), *rest)
+
+
+def test_numpys_state_read_the_quick_way_is_the_one_that_numpy_reads() -> None:
+    """After draws of every kind, half pairs, seeding and states put back, at many places in the words."""
+    quick, slow = quick_twister(), np.random.RandomState(np.random.MT19937(0))
+    outer_generator, outer = np.random.get_bit_generator(), RandomStates.of_process("cpu")
+    np.random.set_bit_generator(quick)
+    try:
+        for number in range(200):
+            slow.set_state(np.random.get_state())
+            assert plain(unfolded(global_state())) == plain(np.random.get_state()) == plain(slow.get_state())
+            if number % 9 == 0:
+                np.random.seed(number)
+                slow.seed(number)
+            for generator in (np.random, slow):
+                generator.standard_normal(number % 4)
+                generator.randint(9, size=number)
+            assert plain(unfolded(global_state())) == plain(slow.get_state())
+    finally:
+        np.random.set_bit_generator(outer_generator)
+        outer.put_back("cpu")
+
+
+@pytest.mark.parametrize("change", ["seed", "put back"])
+def test_a_half_pair_of_normal_draws_is_seen_where_all_words_are_as_before(change: str) -> None:
+    """Seeded again, the words of two boundaries can be equal and what is left of a pair not: both are saved."""
+    found = []
+    surroundings = Surroundings(seed=1, threads=1, deterministic=True)
+    with surroundings.entered():
+        for draw in (np.random.standard_normal, lambda: np.random.random(2)):
+            np.random.seed(4)
+            draw()
+            if change == "put back":
+                np.random.set_state(np.random.get_state())
+            found.append((surroundings.random_tensors()["numpy"], np.random.standard_normal(2).tolist()))
+    (one, one_draws), (other, other_draws) = found
+    assert torch.equal(one[:625], other[:625])
+    assert not torch.equal(one, other)
+    assert one_draws != other_draws
+
+
+def test_a_training_has_numpys_own_generator_where_the_memory_is_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the state lies otherwise than is known here nothing stands in, and the draws are the same."""
+    surroundings = Surroundings(seed=1, threads=1, deterministic=True)
+    with surroundings.entered():
+        expected = draws()
+    words = surroundings.random_tensors()["numpy"]
+    monkeypatch.setattr("milepost_trainer.engine.quick_twister._WORDS", 623)
+    quick_twister.cache_clear()
+    try:
+        assert quick_twister() is None
+        generator = np.random.get_bit_generator()
+        with (other := Surroundings(seed=1, threads=1, deterministic=True)).entered():
+            assert np.random.get_bit_generator() is generator
+            assert draws() == expected
+        assert torch.equal(other.random_tensors()["numpy"], words)
+    finally:
+        quick_twister.cache_clear()
+
+
+def test_the_process_has_its_own_generator_again_after_a_training() -> None:
+    """Also when the training put another one in its place, and failed."""
+
+    def fail() -> None:
+        with Surroundings(seed=1, threads=1, deterministic=True).entered():
+            np.random.set_bit_generator(np.random.MT19937(3))
+            raise RuntimeError("the training fails")
+
+    generator = np.random.get_bit_generator()
+    with pytest.raises(RuntimeError, match="the training fails"):
+        fail()
+    assert np.random.get_bit_generator() is generator

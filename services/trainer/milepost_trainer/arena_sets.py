@@ -8,13 +8,12 @@ then ``choose`` has none to give.
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from functools import partial
 from typing import TypeAlias
 
 from torch import Tensor
 
-from milepost_trainer.copier import Copier
+from milepost_trainer.copier import Copier, Piece
 from milepost_trainer.state_parts import PartName
 from milepost_trainer.tensor_files.arena import TensorArena
 from milepost_trainer.tensor_files.layout import Form
@@ -32,9 +31,13 @@ PartTensors: TypeAlias = Mapping[PartName, Mapping[str, Tensor]]
 class ArenaSet:
     """One arena for each part."""
 
-    def __init__(self, changed: threading.Condition) -> None:
+    def __init__(self, lock: threading.Lock, changed: threading.Condition) -> None:
+        """``changed`` goes by the same lock, and takes longer to enter."""
         self.arenas: dict[PartName, TensorArena] = {}
+        self.forms: PartForms | None = None
+        """Those it was prepared for."""
         self._holds = 0
+        self._lock = lock
         self._changed = changed
 
     @property
@@ -44,7 +47,7 @@ class ArenaSet:
 
     def hold(self) -> Callable[[], None]:
         """Keep the set as it is for one more file, until what is returned is called."""
-        with self._changed:
+        with self._lock:
             self._holds += 1
         return self._release
 
@@ -53,9 +56,11 @@ class ArenaSet:
         return all(part in self.arenas and self.arenas[part].fits(found) for part, found in forms.items())
 
     def prepare(self, forms: PartForms) -> None:
-        """Make memory for these parts."""
+        """Make memory for these parts, of which nothing changes any more."""
+        self.forms = None
         for part, found in forms.items():
             self._arena(part).prepare(found)
+        self.forms = forms
 
     def start(self, forms: PartForms) -> None:
         """Another state takes the place of the one that is here; ``copy_in`` or ``stop`` follows."""
@@ -89,8 +94,9 @@ class ArenaSets:
     def __init__(self, copier: Copier) -> None:
         self._copier = copier
         self._sets: list[ArenaSet] = []
-        self._changed = threading.Condition()
-        self._preparing: dict[ArenaSet, Future[None]] = {}
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._preparing: dict[ArenaSet, Piece] = {}
 
     def choose(self, forms: PartForms, newest: ArenaSet | None) -> ArenaSet | None:
         """Return a free set, not the one of the newest state if there is a choice; None when none is ready.
@@ -98,6 +104,15 @@ class ArenaSets:
         The newest one may be filled again only if it has the right memory already: the engine's own state is
         whole while it is being filled, but not while memory is looked for.
         """
+        again: ArenaSet | None = None
+        for found in self._sets:  # nearly always one is known by the very object of the forms
+            if found.forms is forms and not found.held:
+                if found is not newest:
+                    return found
+                again = found
+        return again or self._choose_otherwise(forms, newest)
+
+    def _choose_otherwise(self, forms: PartForms, newest: ArenaSet | None) -> ArenaSet | None:
         again: ArenaSet | None = None
         others: list[ArenaSet] = []
         for found in self._sets:
@@ -112,13 +127,13 @@ class ArenaSets:
         if again is not None and again.fits(forms):
             return again
         if not others and len(self._sets) < SETS_MAX:
-            self._sets.append(ArenaSet(self._changed))
+            self._sets.append(ArenaSet(self._lock, self._changed))
             others = self._sets[-1:]
         if not others:
             return None
         if size_of(forms) < DEFERRED_BYTES_MIN:
             return others[0]
-        self._preparing[others[0]] = self._copier.submit(partial(others[0].prepare, dict(forms)))
+        self._preparing[others[0]] = self._copier.submit(partial(others[0].prepare, forms))
         return None
 
     def choose_patiently(
@@ -126,8 +141,8 @@ class ArenaSets:
     ) -> ArenaSet:
         """Wait for a set; ``while_waiting`` is called now and then, and ends the wait by raising."""
         while (found := self.choose(forms, newest)) is None:
-            for future in list(self._preparing.values()):
-                future.result()
+            for piece in list(self._preparing.values()):
+                piece.result()
             with self._changed:
                 self._changed.wait_for(lambda: self._could_take(forms, newest), WAIT_SLICE_SECONDS)
             while_waiting()

@@ -1,15 +1,16 @@
 """The training's progress bridge: what one unit boundary is made of, as a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
 from milepost_contracts.model import JsonObject
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.bridge.progress_bridge import ProgressBridge
-from milepost_runtime.checkpoints.data import CheckpointData
+from milepost_runtime.checkpoints.data import CheckpointData, DeferredData
 
-from milepost_trainer.captures import Captures
+from milepost_trainer.captures import Capture, Captures
 from milepost_trainer.engine.state import TensorsInMemory
 from milepost_trainer.engine.trainer import ModelTrainer
 from milepost_trainer.kept_parts import KeptParts
@@ -54,11 +55,12 @@ class TrainingProgressBridge(ProgressBridge[ModelTrainer]):
             self._captures.take_if_cheap()
         return going_on
 
-    def build_checkpoint_data(self, unit: int, state: ModelTrainer) -> CheckpointData:
-        """Return the plain values, and writers of a capture of this boundary."""
+    def build_checkpoint_data(self, unit: int, state: ModelTrainer) -> DeferredData:
+        """Return what makes the plain values, and writers of a capture of this boundary, in the writing thread."""
         capture = self._captures.take_patiently(self._refuse_after_an_error)
-        files = files_of_capture(capture, self._kept, self._write_pace)
-        return self._data(unit, capture.values, files)
+        if self._host.sink.busy():
+            capture.begin()  # the thread that would say so may be at work for long
+        return DeferredData(unit, partial(self._complete, capture, capture.arena_set.hold()))
 
     def build_last_checkpoint_data(self, unit: int, state: ModelTrainer) -> CheckpointData:
         """Return the plain values, and writers of the trainer's own memory: nothing changes it any more."""
@@ -87,6 +89,15 @@ class TrainingProgressBridge(ProgressBridge[ModelTrainer]):
     def _refuse_after_an_error(self) -> None:
         """While memory is waited for: what keeps it from becoming free comes up as the sink's error."""
         self._host.sink.progress(self._trainer.unit, {})  # also before the bridge has started
+
+    def _complete(self, capture: Capture, release: Callable[[], None]) -> CheckpointData:
+        """One thread is woken at a boundary, and it wakes the other: this one has to do something for both."""
+        try:
+            capture.begin()
+            files = files_of_capture(capture, self._kept, self._write_pace)
+        finally:
+            release()
+        return self._data(capture.unit, capture.values, files)
 
     def _data(self, unit: int, values: Mapping[str, Any], files: StateFiles) -> CheckpointData:
         return CheckpointData(

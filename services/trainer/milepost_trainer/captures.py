@@ -6,7 +6,8 @@ What a forward pass changes (buffers, random states) is copied at once. What onl
 boundary needs no copy: its files are written from live memory, and an engine that goes on all the same waits for
 them too.
 
-States of a capture: being copied -> whole -> its memory used again, once it is neither the newest one nor held by
+States of a capture: taken -> being copied, from when its files are put together, which the writing thread does, or
+sooner (``begin``) -> whole -> its memory used again, once it is neither the newest one nor held by
 a file to be written. Authority: the computing thread takes captures, at boundaries only. Failures: what the
 copying raises comes up once, in ``before_update``, while the engine's own state is still that of the boundary; the
 capture before it is kept until then.
@@ -14,17 +15,16 @@ capture before it is kept until then.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Protocol
 
 from milepost_runtime.clock import Clock
 from torch import Tensor
 
-from milepost_trainer.arena_sets import ArenaSet, ArenaSets, PartForms, size_of
+from milepost_trainer.arena_sets import ArenaSet, ArenaSets, PartForms, PartTensors, size_of
 from milepost_trainer.buffer_copies import BufferCopies
-from milepost_trainer.copier import Copier
+from milepost_trainer.copier import Copier, Piece
 from milepost_trainer.engine.state import Boundary, TrainerState
 from milepost_trainer.state_parts import PartName, split, with_keys
 from milepost_trainer.tensor_files.layout import Form, forms_of
@@ -61,13 +61,21 @@ class Capture:
     def __init__(self, unit: int, boundary: Boundary, forms: PartForms, arena_set: ArenaSet) -> None:
         self.unit = unit
         self.values = boundary.values
-        self.settled = split(boundary.settled)
-        """Parts that nothing changes any more, but for the random states."""
         self.forms = forms
         """Of the parts that lie in the arenas, which are whole after ``wait``."""
         self.arena_set = arena_set
-        self.copying: Future[None] | None = None
-        self._random = boundary.random
+        self.copying: Piece | None = None
+        self._boundary = boundary
+
+    @cached_property
+    def settled(self) -> PartTensors:
+        """Parts that nothing changes any more, but for the random states."""
+        return split(self._boundary.settled)
+
+    def begin(self) -> None:
+        """Have the copying begin, if it has not; any thread may say so, and must before it looks at the arenas."""
+        if self.copying is not None:
+            self.copying.begin()
 
     def wait(self) -> None:
         """Return when everything is copied; raises what the copying raised."""
@@ -80,6 +88,7 @@ class Capture:
 
     def size_bytes(self, part: PartName) -> int:
         """Return how long the file of a part is; raises what the copying raised."""
+        self.begin()
         arena = self.arena_set.arenas[part]
         if not arena.frontier.reaches(1):
             self.wait()
@@ -87,6 +96,7 @@ class Capture:
 
     def blocks(self, part: PartName) -> Iterator[memoryview]:
         """Yield the file of a part, each block as soon as it is copied; raises what the copying raised."""
+        self.begin()
         frontier = self.arena_set.arenas[part].frontier
         for start, block in self.arena_set.arenas[part].blocks():
             if not frontier.reaches(start + len(block)):
@@ -95,7 +105,7 @@ class Capture:
 
     def rest(self) -> dict[str, Tensor]:
         """Return what belongs to no other part: random states, gradients."""
-        return {**self.settled.get("rest", {}), **self._random()}
+        return {**self.settled.get("rest", {}), **self._boundary.random()}
 
     def state(self) -> TrainerState:
         """Return the whole state; its tensors are views of the memory that is used again."""
@@ -162,7 +172,10 @@ class Captures:
         if self._newest is not None and self._newest.unit == self._trainer.unit:
             return self._newest
         boundary, forms = self._boundary()
-        chosen = self._sets.choose_patiently(forms, self._newest_set(), while_waiting)
+        newest = self._newest_set()
+        chosen = self._sets.choose(forms, newest)
+        if chosen is None:
+            chosen = self._sets.choose_patiently(forms, newest, while_waiting)
         return self._capture(boundary, forms, chosen)
 
     def take_if_cheap(self) -> None:
@@ -171,7 +184,9 @@ class Captures:
         # The first time for its memory, which has to be there when the first checkpoint is due.
         if not self._grown or quiet_seconds >= QUIET_FACTOR * self._copy_seconds:
             self._grown = True
-            self.take()
+            capture = self.take()
+            if capture is not None:
+                capture.begin()
 
     def live(self) -> TrainerState:
         """Return the state at this boundary in the trainer's own memory; ``hold_live`` keeps it so."""
@@ -200,6 +215,8 @@ class Captures:
 
         Files still to be written keep what they need. The trainer stays bound only while its live memory is read.
         """
+        if self._newest is not None:
+            self._newest.begin()
         self._copier.close()
         self._newest = self._previous = None
         self._retired = (None, None)
@@ -221,7 +238,8 @@ class Captures:
 
     def _boundary(self) -> tuple[Boundary, PartForms]:
         """Return what there is to capture, and the forms of all that is to be copied."""
-        self._wait_for_newest()
+        if not self._settled:
+            self._wait_for_newest()
         boundary = self._trainer.boundary()
         known, count = self._forms, self._trainer.resting_count
         if count != known.count or boundary.buffers is not known.buffers:
@@ -235,12 +253,12 @@ class Captures:
         self._retired = self._newest, self._previous
         self._previous = None if self._newest_set() is chosen else self._newest
         self._newest = self._previous
-        chosen.start(forms)
-        buffers = self._buffer_copies.of(boundary.buffers)
+        copy = partial(self._copy, self._buffer_copies.of(boundary.buffers), self._forms, chosen)
         if self._forms.size_bytes <= INLINE_BYTES_MAX:
-            self._copy(buffers, self._forms, chosen)
+            chosen.start(forms)
+            copy()
         else:
-            capture.copying = self._copier.submit(partial(self._copy, buffers, self._forms, chosen))
+            capture.copying = self._copier.piece(copy, before=partial(chosen.start, forms))
         self._newest = capture
         self._settled = False
         return capture

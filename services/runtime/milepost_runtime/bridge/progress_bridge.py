@@ -26,7 +26,7 @@ from milepost_contracts.checkpoints import CheckpointReason
 from milepost_runtime.bridge.cancellation import StopRequest
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.bridge.pace import REPORT_SECONDS, ChunkSize, Pace
-from milepost_runtime.checkpoints.data import CheckpointData
+from milepost_runtime.checkpoints.data import SaveData
 from milepost_runtime.checkpoints.policy import CheckpointPolicy, PolicyContext
 
 StateT = TypeVar("StateT")
@@ -54,13 +54,13 @@ class ProgressBridge(ABC, Generic[StateT]):
         self._stopped: StopRequest | None = None
 
     @abstractmethod
-    def build_checkpoint_data(self, unit: int, state: StateT) -> CheckpointData:
+    def build_checkpoint_data(self, unit: int, state: StateT) -> SaveData:
         """Return everything needed to go on after ``unit``: the one worker-specific part.
 
         Called in the computing thread; what the file writers hold must not change any more.
         """
 
-    def build_last_checkpoint_data(self, unit: int, state: StateT) -> CheckpointData:
+    def build_last_checkpoint_data(self, unit: int, state: StateT) -> SaveData:
         """Return the same for a run that ends at this boundary: what it holds may be the engine's own."""
         return self.build_checkpoint_data(unit, state)
 
@@ -169,6 +169,8 @@ class ProgressBridge(ABC, Generic[StateT]):
         return True
 
     def _save_periodic(self) -> None:
+        if self._state()[0] == self._last_saved_unit:
+            return
         context = PolicyContext(
             unit=self._state()[0],
             total_units=self._host.total_units,

@@ -1,9 +1,10 @@
 """What a checkpoint is made of, before it is saved and after it is loaded."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
@@ -30,6 +31,25 @@ class CheckpointData:
     kept: tuple[ArtifactReference, ...] = ()
     fingerprint: Mapping[str, str] = field(default_factory=dict[str, str])
     summary: JsonObject = field(default_factory=JsonObject)
+
+    def complete(self) -> "CheckpointData":
+        """Return itself; see ``DeferredData``."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class DeferredData:
+    """The same, put together by the background thread: ``complete`` is called there once, before anything else.
+
+    For a kind whose computing thread should stand still as short as possible: what ``complete`` looks at must not
+    change any more. What it raises is an error of writing.
+    """
+
+    unit: int
+    complete: Callable[[], CheckpointData]
+
+
+SaveData: TypeAlias = CheckpointData | DeferredData
 
 
 class FileWriter:

@@ -14,7 +14,7 @@ from pathlib import Path
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
 
-from milepost_runtime.checkpoints.data import CheckpointData, FileWriter
+from milepost_runtime.checkpoints.data import CheckpointData, FileWriter, SaveData
 from milepost_runtime.checkpoints.spool import Spool
 from milepost_runtime.clock import Clock
 from milepost_runtime.worker.messages import Advanced, Staged
@@ -25,7 +25,7 @@ PENDING_MAX = 4
 
 @dataclass(frozen=True, slots=True)
 class _Save:
-    data: CheckpointData
+    data: SaveData
     reason: CheckpointReason
     ordinal: int
 
@@ -57,7 +57,8 @@ class ChildSink:
         self._uncommitted: set[int | str] = set()
         self._staged: dict[str, Mapping[str, FileWriter]] = {}
         """The files of checkpoints that are in the spool and not known to be committed, by directory."""
-        self._lock = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._taken_up = threading.Condition(self._lock)
         self._error: Exception | None = None
         self._ordinal = 0
         self.total_units = total_units
@@ -77,14 +78,14 @@ class ChildSink:
             figures = {name: float(value) for name, value in metrics.items()}
             self._send(Advanced.model_construct(unit=unit, metrics=figures))
 
-    def save(self, data: CheckpointData, reason: CheckpointReason) -> None:
+    def save(self, data: SaveData, reason: CheckpointReason) -> None:
         """Hand over a checkpoint; blocks only when ``PENDING_MAX`` are waiting already."""
         self._raise_error()
         self.unit = data.unit
         self._ordinal += 1
         with self._lock:
             while self._pending >= PENDING_MAX:
-                self._lock.wait()
+                self._taken_up.wait()
             self._pending += 1
             self._uncommitted.add(self._ordinal)
         self._queue.put(_Save(data, reason, self._ordinal))
@@ -121,12 +122,13 @@ class ChildSink:
         while (save := self._queue.get()) is not None:
             with self._lock:
                 self._pending -= 1
-                self._lock.notify_all()
+                self._taken_up.notify_all()
             try:
+                data = save.data.complete()
                 directory = self._spool.stage(
                     self._operation_id,
                     f"{save.ordinal:06d}",
-                    save.data,
+                    data,
                     reason=save.reason,
                     total_units=self.total_units,
                 )
@@ -134,12 +136,12 @@ class ChildSink:
             except Exception as error:  # noqa: BLE001
                 self._error = error
                 continue
-            self._announce(save, directory)
+            self._announce(save.ordinal, data, directory)
 
-    def _announce(self, save: _Save, directory: Path) -> None:
+    def _announce(self, ordinal: int, data: CheckpointData, directory: Path) -> None:
         with self._lock:
-            self._staged[str(directory)] = save.data.files
-            self._uncommitted.discard(save.ordinal)
+            self._staged[str(directory)] = data.files
+            self._uncommitted.discard(ordinal)
             self._uncommitted.add(str(directory))
         self._send(Staged(directory=str(directory)))
 

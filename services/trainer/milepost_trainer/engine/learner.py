@@ -85,8 +85,8 @@ class Learner:
     def optimizer_tensor_count(self) -> int:
         """How many ``optimizer_tensors`` there are, at little cost."""
         kept = self.optimizer.state.values()
-        if self.slots is not None:  # ours keep nothing else
-            return sum(map(len, kept))
+        if self.slots is not None:  # ours keep all of them for a parameter, or do not know it
+            return len(self.slots) * len(kept)
         return sum(isinstance(value, Tensor) for found in kept for value in found.values())
 
     @property

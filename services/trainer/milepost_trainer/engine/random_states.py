@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from milepost_trainer.engine.order import generator_for
+from milepost_trainer.engine.quick_twister import global_state, unfolded
 
 _WORDS = 624
 """Of a Mersenne Twister, which both Python and NumPy have."""
@@ -45,21 +46,21 @@ class RandomStates:
     @staticmethod
     def of_process(device: str) -> "RandomStates":
         """Return copies of what the process has now."""
-        numpy: tuple[Any, ...] = tuple(np.random.get_state(legacy=True))
-        return RandomStates(torch.get_rng_state(), random.getstate(), numpy, _device_state(device))
+        on_device = None if device == "cpu" else _device_state(device)
+        return RandomStates(torch.get_rng_state(), random.getstate(), global_state(), on_device)
 
     def put_back(self, device: str) -> None:
         """Give them to the process."""
         torch.set_rng_state(self.torch)
         random.setstate(self.python)
-        np.random.set_state(self.numpy)
+        np.random.set_state(unfolded(self.numpy))
         if self.device is not None:
             _set_device_state(device, self.device)
 
     def tensors(self, device: str) -> dict[str, Tensor]:
         """Return them as tensors by name, copied."""
         _, words, gauss = self.python
-        _, keys, place, has_gauss, cached = self.numpy
+        _, keys, place, has_gauss, cached = unfolded(self.numpy)
         found = {
             "torch": self.torch.clone(),
             "python": _twister(words[:_WORDS], words[_WORDS], gauss),

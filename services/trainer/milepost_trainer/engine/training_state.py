@@ -47,11 +47,13 @@ class TrainingState:
         """
         learner, values = self._learner, self._values()
         learner.boundary()
-        settled = {
-            **copied(GRADIENT, learner.gradients),
-            **referred(FROZEN, learner.frozen),
-            **referred(BEST, {} if best_is_present(values) else self._progress.best),
-        }
+        settled: dict[str, Tensor] = {}
+        if gradients := learner.gradients:
+            settled |= copied(GRADIENT, gradients)
+        if learner.frozen:
+            settled |= referred(FROZEN, learner.frozen)
+        if self._progress.best and not best_is_present(values):
+            settled |= referred(BEST, self._progress.best)
         return Boundary(
             values, learner.buffers, settled, partial(_random_of, self._surroundings.random_states())
         )
