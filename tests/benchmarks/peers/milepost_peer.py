@@ -173,10 +173,7 @@ class Milepost(Contender):
         )
 
     def _watch_updates(self) -> None:
-        """Measure what the engine waits for before it changes weights, less what reading the clock takes there.
-
-        That is 1.5 to 2.5 microseconds in the caches a step leaves, at each of twenty steps.
-        """
+        """Measure what the engine waits for before it changes weights, less what reading the clock takes there."""
         settle = self._trainer.before_update
         assert settle is not None
 
