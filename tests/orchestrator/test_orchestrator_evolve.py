@@ -1,9 +1,13 @@
 """The fold of an operation's events."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from milepost_contracts.events import Archived
 from milepost_orchestrator.application.operations import recorded
+from milepost_orchestrator.application.rows import operation_row
 from milepost_orchestrator.domain.evolution import evolve, fold
 from milepost_orchestrator.domain.operation import (
     TERMINAL,
@@ -21,6 +25,8 @@ from milepost_orchestrator.domain.operation import (
 
 from tests.orchestrator.stories import (
     CHILD,
+    EPOCH,
+    archived,
     attempt_lost,
     cancel_requested,
     cancelled,
@@ -170,3 +176,32 @@ def test_fold_can_be_cut_anywhere(events: list, cut: int) -> None:
     """Folding in two parts gives what folding at once gives."""
     entries = [recorded(entry) for entry in log_entries(requested(), *events)]
     assert fold(entries[cut:], fold(entries[:cut])) == fold(entries)
+
+
+@pytest.mark.parametrize(
+    ("events", "unit", "saved"),
+    [
+        ((requested(), claimed(), started(), progress(10)), 10, None),
+        ((requested(), claimed(), started(), snapshot("cp-1", 50), progress(60)), 60, 4),
+        ((requested(), claimed(), started(), snapshot("cp-1", 50), snapshot("cp-2", 60)), 60, 5),
+        ((requested(), claimed(), started(), completed(), archived()), 100, None),
+        (
+            (
+                *(requested(), claimed(), started(), snapshot("cp-1", 50), snapshot("cp-2", 60)),
+                *(refused_checkpoint("cp-2"), cancelled(), progress(99)),
+            ),
+            50,
+            4,
+        ),
+    ],
+)
+def test_a_row_says_when_something_happened_last_and_what_is_saved(
+    events: tuple, unit: int, saved: int | None
+) -> None:
+    """The last event counts, progress too, but not where it is kept; of checkpoints the one to go on from."""
+    row = operation_row(story(*events))
+    assert row.unit == unit
+    assert row.last_event_at == EPOCH + timedelta(
+        seconds=sum(not isinstance(each, Archived) for each in events)
+    )
+    assert row.newest_checkpoint_at == (EPOCH + timedelta(seconds=saved) if saved else None)

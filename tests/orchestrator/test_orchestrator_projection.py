@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from milepost_contracts.artifacts import manifest_key
 from milepost_contracts.checkpoints import Manifest
 from milepost_contracts.commands import CancelOperation
@@ -23,14 +24,14 @@ from milepost_contracts.events import (
     Requested,
 )
 from milepost_infra.endpoints import StackEndpoints
-from milepost_orchestrator.adapters.database import create_engine, migrate, newest_version
+from milepost_orchestrator.adapters.database import create_engine, migrate, migrations, newest_version
 from milepost_orchestrator.adapters.digests import table_digests
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
 from milepost_orchestrator.application.errors import CursorMovedError
 from milepost_orchestrator.application.projections import StateCache, project
 from milepost_orchestrator.application.projector import Projector
 from milepost_runtime.digests import digest_of_bytes
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from tests.orchestrator.running import WAIT_SECONDS, Running, run_orchestrator, settings_of
 from tests.orchestrator.stories import (
@@ -259,6 +260,30 @@ async def test_migrations_may_run_at_once(bare_tenant: StackEndpoints) -> None:
     finally:
         for engine in engines:
             await engine.dispose()
+
+
+async def test_an_upgrade_fills_what_is_new_as_the_log_would(
+    running: Running, tenant: StackEndpoints
+) -> None:
+    """Columns that a version adds hold after its migration what a projection of the same log puts there."""
+    await tell_everything(running)
+    alone = await running.start(name="only progress")
+    await running.happen(alone, claimed(), started(), progress(7))
+    await running.projected()
+    projected = await table_digests(running.orchestrator.engine)
+    settings = settings_of(tenant).database
+
+    def down_and_up(connection: Connection) -> None:
+        command.downgrade(migrations(connection, settings.schema), "0007")
+        command.upgrade(migrations(connection, settings.schema), "head")
+
+    engine = create_engine(settings)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(down_and_up)
+        assert await table_digests(engine) == projected
+    finally:
+        await engine.dispose()
 
 
 async def test_models_are_what_the_migrations_make(bare_tenant: StackEndpoints) -> None:

@@ -38,6 +38,7 @@ from milepost_orchestrator.adapters.read_model import PostgresReadModel
 from milepost_orchestrator.adapters.readiness import ReadinessChecks
 from milepost_orchestrator.adapters.references import PostgresReferences
 from milepost_orchestrator.adapters.settings import DatabaseSettings
+from milepost_orchestrator.adapters.sparklines import PostgresSparklines
 from milepost_orchestrator.adapters.storage_statistics import PostgresStorageStatistics
 from milepost_orchestrator.adapters.system_rows import PostgresSystemRows
 from milepost_orchestrator.adapters.verdicts import VerdictPublisher
@@ -62,6 +63,7 @@ from milepost_orchestrator.application.reactor import REACTOR_EVENTS, Reactor
 from milepost_orchestrator.application.registrar import REGISTRAR_EVENTS, Registrar
 from milepost_orchestrator.application.schedules import Schedules
 from milepost_orchestrator.application.sightings import Sightings
+from milepost_orchestrator.application.sparklines import Sparklines
 from milepost_orchestrator.application.specs import SpecResolver
 from milepost_orchestrator.application.sweeper import Sweeper
 from milepost_orchestrator.application.system_view import SystemView
@@ -144,6 +146,7 @@ class Orchestrator:
     history: History
     readiness: ReadinessChecks
     curves: Curves
+    sparklines: Sparklines
     store: ArtifactStore
     storage: PostgresStorageStatistics
     orphans: OrphanSweep
@@ -269,6 +272,7 @@ def _compose(
         history=History(event_log),
         readiness=ReadinessChecks(connection, settings.bus, engine, store),
         curves=Curves(PostgresCurves(engine)),
+        sparklines=Sparklines(PostgresSparklines(engine), SystemClock()),
         store=store,
         storage=PostgresStorageStatistics(engine),
         orphans=orphans,

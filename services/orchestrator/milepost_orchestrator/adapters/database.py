@@ -8,6 +8,7 @@ a refusal (credentials, permissions, no such database) is ``DatabaseRefusedError
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
@@ -18,6 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from milepost_orchestrator.adapters.settings import DatabaseSettings
 from milepost_orchestrator.application.errors import DatabaseRefusedError, DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 log = structlog.get_logger()
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -130,8 +134,14 @@ async def _version(connection: AsyncConnection, schema: str) -> str | None:
 
 
 def _upgrade(connection: Connection, schema: str) -> None:
+    from alembic import command  # noqa: PLC0415 - see `migrations`
+
+    command.upgrade(migrations(connection, schema), "head")
+
+
+def migrations(connection: Connection, schema: str) -> "Config":
+    """Return what Alembic's commands work with, on a connection."""
     # A third of a second of every start, in which there is nothing to migrate.
-    from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
@@ -139,4 +149,4 @@ def _upgrade(connection: Connection, schema: str) -> None:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     config.attributes["schema"] = schema
-    command.upgrade(config, "head")
+    return config

@@ -77,6 +77,10 @@ class OperationModel(Model):
     relation: Mapped[str | None]
     changes: Mapped[Json]
     priority: Mapped[int] = mapped_column(Integer)
+    last_event_at: Mapped[datetime | None]
+    """Of any event, progress too; None where an orchestrator of an earlier version wrote last."""
+    newest_checkpoint_at: Mapped[datetime | None]
+    """When the checkpoint that a resume would go on from was saved; None when it has none of its own."""
     searched_name: Mapped[str] = mapped_column(
         Computed("lower(left(COALESCE(name, ''), 200))", persisted=True)
     )

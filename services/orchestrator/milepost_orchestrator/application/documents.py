@@ -63,6 +63,8 @@ _SHORT = (
     "requested_at",
     "started_at",
     "ended_at",
+    "last_event_at",
+    "newest_checkpoint_at",
     "failure",
     "results",
     "summary",

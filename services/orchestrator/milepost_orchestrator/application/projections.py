@@ -246,6 +246,7 @@ class _Batch:
             known.state = evolve_progress(
                 known.state,
                 entry.sequence,
+                entry.time,
                 unit=entry.unit,
                 total_units=entry.total_units,
                 units_per_second=entry.units_per_second,

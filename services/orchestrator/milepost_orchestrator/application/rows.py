@@ -69,6 +69,8 @@ class OperationRow(NamedTuple):
     relation: str | None
     changes: str
     priority: int
+    last_event_at: datetime
+    newest_checkpoint_at: datetime | None
 
 
 class AttemptRow(NamedTuple):
@@ -192,6 +194,7 @@ def operation_row(operation: Operation, constants: OperationConstants | None = N
     requested = facts.requested
     constants = constants or constants_of(facts)
     owner = facts.newest_attempt
+    newest = facts.newest_kept
     at_unit = operation.at_unit if isinstance(operation, Cancelling) else requested.options.stop_at_unit
     return OperationRow(
         operation_id=facts.operation_id,
@@ -228,6 +231,8 @@ def operation_row(operation: Operation, constants: OperationConstants | None = N
         relation=_relation(requested),
         changes=constants.changes,
         priority=facts.priority,
+        last_event_at=facts.last_event_at,
+        newest_checkpoint_at=newest.saved_at if newest is not None else None,
     )
 
 

@@ -85,6 +85,7 @@ def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
         return evolve_progress(
             state,
             entry.sequence,
+            entry.time,
             unit=event.unit,
             total_units=event.total_units,
             units_per_second=event.units_per_second,
@@ -135,19 +136,27 @@ def evolve(state: Operation | None, entry: Recorded) -> Operation | None:
 
 
 def evolve_progress(
-    state: Operation, sequence: int, *, unit: int, total_units: int, units_per_second: float | None
+    state: Operation,
+    sequence: int,
+    time: datetime,
+    *,
+    unit: int,
+    total_units: int,
+    units_per_second: float | None,
 ) -> Operation:
     """Return the state after progress; the state after the last of several in a row is that after all of them.
 
     By far the most frequent event: one copy of the facts, not several.
     """
     if is_terminal(state):
-        return replace(state, facts=replace(state.facts, sequence=sequence, run_sequence=sequence))
+        facts = replace(state.facts, sequence=sequence, last_event_at=time, run_sequence=sequence)
+        return replace(state, facts=facts)
     return replace(
         state,
         facts=replace(
             state.facts,
             sequence=sequence,
+            last_event_at=time,
             run_sequence=sequence,
             unit=unit,
             total_units=total_units,
@@ -165,6 +174,7 @@ def _requested(entry: Recorded, event: events.Requested) -> Operation:
             requested_sequence=entry.sequence,
             requested_event_id=entry.event_id,
             sequence=entry.sequence,
+            last_event_at=entry.time,
             control_sequence=entry.sequence,
             run_sequence=0,
             unit=event.origin.unit if event.origin else 0,
@@ -176,12 +186,15 @@ def _requested(entry: Recorded, event: events.Requested) -> Operation:
 
 
 def _position(facts: Facts, entry: Recorded) -> Facts:
+    # Where its events are kept is nothing that happened to the operation.
+    time = facts.last_event_at if isinstance(entry.event, events.Archived) else entry.time
+    facts = replace(facts, sequence=entry.sequence, last_event_at=time)
     if entry.event.SIDE is Side.RUN:
-        return replace(facts, sequence=entry.sequence, run_sequence=entry.sequence)
+        return replace(facts, run_sequence=entry.sequence)
     commands = facts.commands
     if entry.causation_id is not None and isinstance(entry.event, _BY_COMMAND):
         commands = {**commands, entry.causation_id: entry.event_id}
-    return replace(facts, sequence=entry.sequence, control_sequence=entry.sequence, commands=commands)
+    return replace(facts, control_sequence=entry.sequence, commands=commands)
 
 
 def _resumed(facts: Facts, event: events.Resumed) -> Facts:

@@ -79,6 +79,10 @@ class Checkpoint:
         return sum(artifact.size_bytes for artifact in self.artifacts)
 
 
+def _by_unit(checkpoint: Checkpoint) -> tuple[int, int]:
+    return checkpoint.unit, checkpoint.sequence
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One execution by one worker."""
@@ -127,6 +131,8 @@ class Facts:
     requested_event_id: str
     sequence: int
     """Position of the last event folded."""
+    last_event_at: datetime
+    """When that happened; being archived counts for nothing."""
     control_sequence: int
     run_sequence: int
     unit: int
@@ -181,13 +187,14 @@ class Facts:
     @property
     def newest_kept(self) -> Checkpoint | None:
         """The checkpoint of the highest unit that is kept; of equal ones the latest."""
-        return next(iter(self.kept_newest_first), None)
+        kept = (checkpoint for checkpoint in self.checkpoints.values() if checkpoint.is_kept)
+        return max(kept, key=_by_unit, default=None)
 
     @property
     def kept_newest_first(self) -> list[Checkpoint]:
         """Checkpoints that can be gone on from, by unit; of equal ones the latest first."""
         kept = [checkpoint for checkpoint in self.checkpoints.values() if checkpoint.is_kept]
-        return sorted(kept, key=lambda checkpoint: (checkpoint.unit, checkpoint.sequence), reverse=True)
+        return sorted(kept, key=_by_unit, reverse=True)
 
     @property
     def shown_checkpoint_id(self) -> str | None:

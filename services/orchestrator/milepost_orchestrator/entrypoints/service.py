@@ -157,6 +157,7 @@ def http_ports(parts: Orchestrator) -> HttpPorts:
         schedules=parts.schedules,
         clock=SystemClock(),
         curves=parts.curves,
+        sparklines=parts.sparklines,
         store=parts.store,
         storage=parts.storage,
         orphans=parts.orphans,

@@ -23,7 +23,9 @@ SCRIPTS = (
     "times.js",
     "live.js",
     "dialogs.js",
+    "menus.js",
     "selection.js",
+    "views.js",
     "curves.js",
     "replay.js",
 )

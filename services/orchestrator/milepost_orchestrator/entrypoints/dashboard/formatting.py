@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from milepost_orchestrator.entrypoints.dashboard.sparkline_path import sparkline_path
+
 NONE = "\u2013"
 """What is shown where there is no value."""
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -108,4 +110,5 @@ FILTERS = {
     "absolute": absolute,
     "instant": instant,
     "short_id": short_id,
+    "sparkline_path": sparkline_path,
 }

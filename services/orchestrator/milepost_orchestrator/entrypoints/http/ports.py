@@ -16,6 +16,7 @@ from milepost_orchestrator.application.orphans import OrphanSweep
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.queries import Queries
 from milepost_orchestrator.application.schedules import Schedules
+from milepost_orchestrator.application.sparklines import Sparklines
 from milepost_orchestrator.application.storage import StorageStatistics
 from milepost_orchestrator.application.system_view import SystemView
 from milepost_orchestrator.entrypoints.http.streams import EventStreams
@@ -36,6 +37,7 @@ class HttpPorts:
     schedules: Schedules
     clock: Clock
     curves: Curves
+    sparklines: Sparklines
     store: ArtifactStore
     storage: StorageStatistics
     orphans: OrphanSweep
