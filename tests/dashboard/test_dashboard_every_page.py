@@ -1,6 +1,7 @@
 """What must hold on every page: both themes, a phone, the weight, the policy, a server that comes back."""
 
 import gzip
+import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -80,9 +81,14 @@ async def test_the_theme_is_chosen_and_kept(running: Running, browser: Browser) 
         ground = await person.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         assert ground == "rgb(255, 255, 255)"
         await person.page.get_by_role("button", name="Ages").click()
-        await expect(person.page.get_by_role("button", name="Dates")).to_have_attribute(
-            "aria-pressed", "true"
-        )
+        await person.page.get_by_role("button", name="Dates").click()
+        await running.start(name="nightly")
+        await running.projected()
+        await person.page.reload()
+        await expect(person.page.get_by_role("button", name="UTC")).to_be_visible()
+        time = person.page.locator("#rows .col-requested time")
+        await expect(time).to_have_text(re.compile(r"^\d{1,2} \w{3,4} 20\d\d, \d\d:\d\d:\d\d UTC$"))
+        await expect(time).to_have_attribute("title", re.compile(r"CES?T, .* UTC$"))
 
 
 @pytest.mark.integration

@@ -67,7 +67,19 @@ async def test_it_is_cancelled_saved_pinned_and_resumed_with_the_mouse(
     await page.get_by_label("Reason").fill("enough")
     await page.get_by_role("button", name="Cancel it").click()
     await expect(page.locator("#operation-header")).to_contain_text("cancelling")
-    assert (await running.until(operation_id, CancelRequested)).event.reason == "enough"
+    asked = await running.until(operation_id, CancelRequested)
+    assert (asked.event.reason, asked.event.deadline_at) == ("enough", None)
+    await page.get_by_role("button", name="Stop sooner…").click()
+    await page.get_by_label("Stop within").fill("soon")
+    await page.get_by_role("button", name="Cancel it").click()
+    await expect(page.locator("#notice")).to_contain_text("write 30m, 12h, 7d or 2w")
+    person.complaints.clear()  # Chromium tells of the 422 in its console
+    await page.get_by_role("button", name="Stop sooner…").click()
+    await page.get_by_label("Stop within").fill("10m")
+    assert await person.violations() == []
+    await page.get_by_role("button", name="Cancel it").click()
+    sooner = await running.until(operation_id, CancelRequested, after_sequence=asked.sequence)
+    assert sooner.event.deadline_at is not None
     await running.happen(operation_id, cancelled())
     await expect(page.get_by_role("button", name="Resume…")).to_be_visible()
     await page.get_by_role("button", name="Pin the checkpoint at 50").click()

@@ -40,6 +40,12 @@ async def test_operations_are_listed_counted_and_searched(running: Running, pers
     assert await person.violations() == []
     await choose_columns(person)
     await keep_a_view(person)
+    await page.get_by_role("searchbox").fill('status:failed "no such name"')
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Nothing fits this search")).to_be_visible()
+    assert await person.violations() == []
+    await page.get_by_role("link", name='"no such name"').click()
+    await expect(page.get_by_role("searchbox")).to_have_value("status:failed")
     await page.get_by_role("searchbox").fill("statu:running")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("alert")).to_contain_text("is no qualifier")
@@ -98,6 +104,7 @@ async def keep_a_view(person: Visitor) -> None:
 
 async def test_rows_counts_and_new_operations_are_live(running: Running, person: Visitor) -> None:
     """What happens is on the page without a reload: progress, a status and its count, an operation that is new."""
+    await running.keep_state()
     first = await running.start(name="nightly")
     await running.projected()
     page = person.page

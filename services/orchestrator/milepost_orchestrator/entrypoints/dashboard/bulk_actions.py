@@ -53,14 +53,16 @@ class Manner:
     thing: str
     would: str
     done: str
+    none: str
+    """Why there is nothing to ask about."""
 
 
 MANNERS = {
     each.name: each
     for each in (
-        Manner("cancel", "operation", "would be cancelled", "being cancelled"),
-        Manner("resume", "operation", "would be resumed", "resumed"),
-        Manner("delete", "checkpoint", "would be deleted", "deleted"),
+        Manner("cancel", "operation", "would be cancelled", "being cancelled", "is queued or running"),
+        Manner("resume", "operation", "would be resumed", "resumed", "is cancelled or failed"),
+        Manner("delete", "checkpoint", "would be deleted", "deleted", "has a checkpoint"),
     )
 }
 

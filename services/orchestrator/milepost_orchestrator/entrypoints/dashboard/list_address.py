@@ -13,6 +13,7 @@ from milepost_orchestrator.entrypoints.dashboard.search import (
     parse_search,
     toggled,
     without,
+    without_each,
 )
 from milepost_orchestrator.entrypoints.http.paging import CURSOR_CHARACTERS_MAX
 from milepost_orchestrator.entrypoints.http.parameters import Direction
@@ -61,6 +62,11 @@ class ListPage(BaseModel):
     def status_search(self, status: str) -> str:
         """Return the search with a status added, or taken away."""
         return toggled(self.q, "status", status)
+
+    @property
+    def wider(self) -> list[tuple[str, str]]:
+        """Each word of the search, and the address without it."""
+        return [(word, self.path(q=rest)) for word, rest in without_each(self.q)]
 
     @property
     def all_search(self) -> str:

@@ -78,6 +78,14 @@ def without(text: str, key: str) -> str:
     return joined([word for word in words if not word.startswith(f"{key}:")])
 
 
+def without_each(text: str) -> list[tuple[str, str]]:
+    """Return each word of the search as it is typed, with the search that is left without it."""
+    words, _ = _words(text)
+    return [
+        (joined([word]), joined([*words[:place], *words[place + 1 :]])) for place, word in enumerate(words)
+    ]
+
+
 def joined(words: Sequence[str]) -> str:
     """Return words as one types them, quoted where they have to be."""
     return " ".join(f'"{word}"' if re.search(r"\s", word) else word for word in words)

@@ -1,12 +1,17 @@
-// Times: as ages that grow, or as dates in the reader's zone. The server sends what a <time> says in UTC.
+// Times: as ages that grow, as dates in the reader's zone, or in UTC; all three are in the hint. The server sends UTC.
 (() => {
   "use strict";
   const STEPS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
-  const DATES = new Intl.DateTimeFormat(undefined, {
+  const FORMAT = {
     year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
     hourCycle: "h23", timeZoneName: "short",
-  });
-  let absolute = document.cookie.split("; ").includes("milepost-times=dates");
+  };
+  const DATES = new Intl.DateTimeFormat(undefined, FORMAT);
+  const UTC = new Intl.DateTimeFormat(undefined, { ...FORMAT, timeZone: "UTC" });
+  const WAYS = { ages: "Ages", dates: "Dates", utc: "UTC" };
+  const remembered = document.cookie.split("; ").find((each) => each.startsWith("milepost-times="));
+  let way = remembered?.split("=")[1];
+  if (!(way in WAYS)) way = "ages";
 
   const age = (seconds) => {
     if (Math.abs(seconds) < 1) return "now";
@@ -18,10 +23,12 @@
 
   const show = (element, now = Date.now()) => {
     const time = new Date(element.dateTime);
-    const date = DATES.format(time);
-    const words = absolute ? date : age((now - time) / 1000);
+    const words = way === "ages" ? age((now - time) / 1000) : (way === "utc" ? UTC : DATES).format(time);
     if (element.textContent !== words) element.textContent = words;
-    if (element.title !== date) element.title = date;
+    if (element.dataset.hinted !== element.dateTime) {
+      element.dataset.hinted = element.dateTime;
+      element.title = `${DATES.format(time)}, ${UTC.format(time)}`;
+    }
   };
 
   const showAll = (within = document) => {
@@ -30,8 +37,8 @@
   };
 
   const showSwitch = (button) => {
-    button.setAttribute("aria-pressed", String(absolute));
-    button.querySelector(".words").textContent = absolute ? "Dates" : "Ages";
+    button.setAttribute("aria-label", `Times: ${WAYS[way]}`);
+    button.querySelector(".words").textContent = WAYS[way];
   };
 
   // A time that is morphed keeps its words and takes the new moment: no flicker between the two ways of showing it.
@@ -53,12 +60,13 @@
     const button = document.querySelector("[data-times]");
     showSwitch(button);
     button.addEventListener("click", () => {
-      absolute = !absolute;
-      window.milepost.keep("milepost-times", absolute ? "dates" : "ages");
+      const ways = Object.keys(WAYS);
+      way = ways[(ways.indexOf(way) + 1) % ways.length];
+      window.milepost.keep("milepost-times", way);
       showSwitch(button);
       showAll();
     });
-    setInterval(() => { if (!absolute && !document.hidden) showAll(); }, 1000);
+    setInterval(() => { if (way === "ages" && !document.hidden) showAll(); }, 1000);
   });
   document.addEventListener("htmx:load", (event) => showAll(event.target.parentNode || document));
 })();
