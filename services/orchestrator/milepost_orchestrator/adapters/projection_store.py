@@ -216,8 +216,8 @@ async def _beyond_cursor(driver: asyncpg.Connection, changes: Changes, cursor: i
     if not found:
         return frozenset()
     ids = sorted({row.operation_id for row in changes.metrics})
-    metrics = await driver.fetchval(_METRICS_THERE, cursor, changes.last_sequence, ids)
-    return frozenset(found).union(cast("list[int]", metrics))
+    metrics = cast("list[int]", await driver.fetchval(_METRICS_THERE, cursor, changes.last_sequence, ids))
+    return frozenset(found).union(metrics)
 
 
 async def _write_rows(
