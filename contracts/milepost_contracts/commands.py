@@ -5,7 +5,7 @@ from typing import ClassVar, Self, TypeAlias
 from pydantic import Field, StrictBool, model_validator
 
 from milepost_contracts.cleanup import CleanUpCheckpoints
-from milepost_contracts.ids import CheckpointId, KindName, OperationId
+from milepost_contracts.ids import CheckpointId, KindName, OperationId, WorkerId
 from milepost_contracts.model import ContractModel, JsonObject
 from milepost_contracts.schedules import (
     CreateSchedule,
@@ -174,6 +174,27 @@ class LimitKind(ContractModel):
     dry_run: StrictBool = False
 
 
+class DrainWorker(ContractModel):
+    """Give a worker nothing new until it is undrained; what it runs goes on to its end, or elsewhere."""
+
+    TYPE: ClassVar[str] = "milepost.command.drain.v1"
+    worker_id: WorkerId
+    release: StrictBool = False
+    """Do not wait for the end of what it runs: each saves a checkpoint and goes on at another worker."""
+    reason: str | None = Field(default=None, max_length=500)
+    """Shown with the worker."""
+    dry_run: StrictBool = False
+
+
+class UndrainWorker(ContractModel):
+    """Let a drained worker take work again."""
+
+    TYPE: ClassVar[str] = "milepost.command.undrain.v1"
+    worker_id: WorkerId
+    reason: str | None = Field(default=None, max_length=500)
+    dry_run: StrictBool = False
+
+
 OperationCommand: TypeAlias = (
     StartOperation
     | CancelOperation
@@ -187,7 +208,7 @@ OperationCommand: TypeAlias = (
     | DeleteCheckpoint
 )
 """Commands about one operation."""
-DispatchCommand: TypeAlias = HoldDispatch | ReleaseDispatch | LimitKind
+DispatchCommand: TypeAlias = HoldDispatch | ReleaseDispatch | LimitKind | DrainWorker | UndrainWorker
 Command: TypeAlias = OperationCommand | DispatchCommand | ScheduleCommand | CleanUpCheckpoints
 
 COMMANDS: dict[str, type[Command]] = {
@@ -204,6 +225,8 @@ COMMANDS: dict[str, type[Command]] = {
     "hold": HoldDispatch,
     "release": ReleaseDispatch,
     "limit": LimitKind,
+    "drain": DrainWorker,
+    "undrain": UndrainWorker,
     "cleanup": CleanUpCheckpoints,
     "schedule": CreateSchedule,
     "pause-schedule": PauseSchedule,

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.errors import ContractError
-from milepost_contracts.ids import KindName
+from milepost_contracts.ids import KindName, WorkerId
 from milepost_contracts.model import ContractModel
 
 DISPATCH = "dispatch"
@@ -58,9 +58,26 @@ class KindLimited(_DispatchEvent):
     before: int | None = None
 
 
-DispatchEvent: TypeAlias = DispatchHeld | DispatchReleased | KindLimited
+class WorkerDrained(_DispatchEvent):
+    """The worker takes nothing new until it is undrained."""
+
+    NAME = "drained"
+    worker_id: WorkerId
+    release: bool = False
+    """What it runs is given back with a checkpoint; else it goes on to its end."""
+
+
+class WorkerUndrained(_DispatchEvent):
+    """The worker takes work again."""
+
+    NAME = "undrained"
+    worker_id: WorkerId
+
+
+DispatchEvent: TypeAlias = DispatchHeld | DispatchReleased | KindLimited | WorkerDrained | WorkerUndrained
 DISPATCH_EVENTS: dict[str, type[DispatchEvent]] = {
-    event.type_name(): event for event in (DispatchHeld, DispatchReleased, KindLimited)
+    event.type_name(): event
+    for event in (DispatchHeld, DispatchReleased, KindLimited, WorkerDrained, WorkerUndrained)
 }
 """By CloudEvents type."""
 
@@ -77,6 +94,17 @@ class Hold(ContractModel):
         return f"held by {self.requested_by}" + (f": {self.reason}" if self.reason else "")
 
 
+class Drain(Hold):
+    """Who drains a worker, why, since when."""
+
+    release: bool = False
+    """What it runs is given back with a checkpoint."""
+
+    def in_words(self) -> str:
+        """Return who drains and why."""
+        return f"drained by {self.requested_by}" + (f": {self.reason}" if self.reason else "")
+
+
 class DispatchPolicy(ContractModel):
     """What holds now, folded from the events: what workers make their consumers by, and what people read."""
 
@@ -84,6 +112,8 @@ class DispatchPolicy(ContractModel):
     """Of all kinds."""
     held_kinds: dict[KindName, Hold] = {}
     limits: dict[KindName, int] = {}
+    drained_workers: dict[WorkerId, Drain] = {}
+    """Also those that are gone: one that comes back under the same id is drained still."""
     sequence: int = 0
     """Position of the last event folded."""
 

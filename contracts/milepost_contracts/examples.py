@@ -19,6 +19,7 @@ from milepost_contracts.commands import (
     CheckpointNow,
     Command,
     DeleteCheckpoint,
+    DrainWorker,
     ForkOperation,
     HoldDispatch,
     LimitKind,
@@ -29,6 +30,7 @@ from milepost_contracts.commands import (
     RetryOperation,
     RunOptions,
     StartOperation,
+    UndrainWorker,
     UnpinCheckpoint,
 )
 from milepost_contracts.datasets import Dataset, DatasetReference
@@ -202,6 +204,8 @@ COMMAND_EXAMPLES: Mapping[str, Envelope] = {
     "unpause-schedule": _command(UnpauseSchedule(schedule_id=_SCHEDULE), "cmd-unpause-1"),
     "delete-schedule": _command(DeleteSchedule(schedule_id=_SCHEDULE), "cmd-unschedule-1"),
     "limit": _command(LimitKind(kind="training", limit=2, reason="one GPU is broken"), "cmd-limit-1"),
+    "drain": _command(DrainWorker(worker_id=_WORKER, release=True, reason="new disks"), "cmd-drain-1"),
+    "undrain": _command(UndrainWorker(worker_id=_WORKER), "cmd-undrain-1"),
     "cleanup": _command(
         CleanUpCheckpoints(
             older_than_seconds=30 * 86_400,

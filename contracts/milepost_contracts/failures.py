@@ -31,6 +31,8 @@ class RejectionCode(StrEnum):
     ALREADY_HELD = "already-held"
     NOT_HELD = "not-held"
     LIMIT_UNCHANGED = "limit-unchanged"
+    WORKER_NOT_FOUND = "worker-not-found"
+    DRAIN_UNCHANGED = "drain-unchanged"
     COUNT_DIFFERS = "count-differs"
     COUNT_NEEDED = "count-needed"
     TOO_MANY = "too-many"

@@ -3,6 +3,7 @@
 from pydantic import AwareDatetime
 
 from milepost_contracts.capabilities import Capabilities
+from milepost_contracts.dispatch import Drain
 from milepost_contracts.ids import KindName, OperationId, WorkerId
 from milepost_contracts.model import ContractModel
 
@@ -22,3 +23,5 @@ class WorkerHeartbeat(ContractModel):
     seen_at: AwareDatetime
     capabilities: Capabilities = Capabilities()
     """What it has, for operations that need something."""
+    drain: Drain | None = None
+    """Why it takes nothing new, since it knows of it; None when it takes work."""

@@ -33,6 +33,8 @@ PARTS = {
     "lists": "tests.benchmarks.bench_lists",
     "rebuild": "tests.benchmarks.bench_rebuild",
     "archive": "tests.benchmarks.bench_archive",
+    "dashboard": "tests.benchmarks.bench_dashboard",
+    "scrub": "tests.benchmarks.bench_scrub",
     "checkpoint": "tests.benchmarks.bench_checkpoint",
     "checkpoint_peers": "tests.benchmarks.bench_checkpoint_peers",
     "backtester": "tests.benchmarks.bench_backtester",

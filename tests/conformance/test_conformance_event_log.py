@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from milepost_contracts.errors import SubjectError
 from milepost_contracts.events import CancelRequested, Claimed, Completed, Event, Progress, Side
+from milepost_runtime.bus import event_log
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.event_log import EventLog, LogEntry
@@ -237,6 +238,23 @@ class EventLogConformance:
                     if seen[-1] == 10:
                         break
         assert seen == list(range(2, 11))
+
+    async def test_stored_events_from_any_place_are_all_that_follow(
+        self, log: EventLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However many of others stand between them, few or very many."""
+        monkeypatch.setattr(event_log, "ENTRIES_MAX", 2)
+        monkeypatch.setattr(event_log, "NEAR_MESSAGES", 4)
+        last, other, own = 0, 0, list[int]()
+        for unit in range(1, 7):
+            last = await append(log, progress(unit), f"e{unit}", expected=last)
+            own.append(last)
+            others = 14 if unit == 3 else 1
+            other = await append_many(log, others, operation_id="op-2", expected=other)
+        for after in range(other + 1):
+            stored = [each async for each in log.stored("op-1", after_sequence=after)]
+            assert [each.sequence for each in stored] == [each for each in own if each > after]
+            assert {each.operation_id for each in stored} <= {"op-1"}
 
     async def test_batch_is_not_held_back(self, log: EventLog) -> None:
         """One event is a batch, however many would fit."""

@@ -77,6 +77,8 @@ async def test_a_reader_who_forces_an_action_is_refused(guarded: Running) -> Non
     for path in ("/ui/bulk/cancel/preview", "/ui/bulk/cancel", "/ui/bulk/resume", "/ui/bulk/delete"):
         forced = await http.post(path, headers={**as_reader, **own_page}, data={"ids": operation_id})
         assert forced.status_code == 403
+    assert (await http.post("/ui/fleet/drain", headers={**as_reader, **own_page})).status_code == 403
+    assert (await http.post("/workers/w-1/drain", headers=as_reader)).status_code == 403
     assert (await http.post(f"/ui{cancel}", headers=own_page)).status_code == 401
     assert (await http.get("/ui/operations/live")).status_code == 401
     given = await http.post("/ui/login", data={"token": READER})

@@ -1,6 +1,9 @@
 """The timeline of an operation in a real browser."""
 
+import json
+
 import pytest
+from milepost_contracts.events import CheckpointRecorded
 from playwright.async_api import expect
 
 from tests.dashboard.browser import Visitor
@@ -33,3 +36,12 @@ async def test_a_timeline_is_live_filtered_and_shown_in_three_ways(running: Runn
     await page.get_by_role("link", name="JSON").first.click()
     await expect(page.locator(".timeline pre")).to_contain_text('"event": "claimed"')
     assert await person.violations() == []
+    await running.until(operation_id, CheckpointRecorded)
+    async with page.expect_download() as downloading:
+        await page.get_by_role("link", name="All as JSON lines").click()
+    download = await downloading.value
+    assert download.suggested_filename == f"{operation_id}-events.jsonl"
+    lines = (await download.path()).read_text(encoding="utf-8").splitlines()
+    listed = await running.http.get(f"/operations/{operation_id}/events", params={"limit": 200})
+    assert [json.loads(line) for line in lines] == listed.json()["events"]
+    assert len(lines) == 7

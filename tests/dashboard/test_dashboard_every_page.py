@@ -1,6 +1,7 @@
 """What must hold on every page: both themes, a phone, the weight, the policy, a server that comes back."""
 
 import gzip
+import os
 import re
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,7 +22,8 @@ from tests.orchestrator.stories import (
     started,
 )
 
-LOADS = 15
+LOADS = 100 if int(os.environ.get("MILEPOST_FAULT_ROUNDS", "0")) else 12
+"""All hundred by `make faults`."""
 TRANSFER_BYTES_MAX = 200 * 1024
 HEAL_MILLISECONDS = 3000
 
@@ -91,6 +93,7 @@ async def test_the_theme_is_chosen_and_kept(running: Running, browser: Browser) 
         await expect(time).to_have_attribute("title", re.compile(r"CES?T, .* UTC$"))
 
 
+@pytest.mark.faults
 @pytest.mark.integration
 async def test_every_load_goes_live(running: Running, browser: Browser) -> None:
     """Again and again, without one that stays still."""

@@ -66,6 +66,25 @@ async def test_workers_come_to_the_fleet_as_they_speak(
     await expect(page.locator("#worker-w-1")).to_contain_text("cpu")
     await expect(page.get_by_text("1 of 2 slots taken")).to_be_visible()
     assert await person.violations() == []
+    await page.get_by_role("button", name="Drain w-1").click()
+    await expect(page.get_by_role("dialog", name="Drain w-1")).to_be_visible()
+    assert await person.violations() == []
+    await page.get_by_label("What it runs now").select_option(
+        "saves a checkpoint and goes on at another worker"
+    )
+    await page.get_by_label("Reason").fill("new disks")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#notice")).to_contain_text("takes nothing new")
+    drain = (await running.orchestrator.dispatching.policy()).drained_workers["w-1"]
+    assert (drain.release, drain.reason) == (True, "new disks")
+    await NatsFleet(running.orchestrator.connection, tenant.bus).beat(
+        beat.model_copy(update={"drain": drain})
+    )
+    await expect(page.locator("#worker-w-1")).to_contain_text(f"draining by {drain.requested_by}: new disks")
+    await page.get_by_role("button", name="Undrain w-1").click()
+    await expect(page.locator("#notice")).to_contain_text("takes work again")
+    assert (await running.orchestrator.dispatching.policy()).drained_workers == {}
+    assert await person.violations() == []
     await page.locator("#worker-w-1").get_by_role("link").click()
     await expect(page).to_have_url(f"{person.url}/ui/operations/{operation_id}")
 

@@ -13,6 +13,7 @@ from tests.orchestrator.stories import (
     completed,
     progress,
     recorded_checkpoint,
+    requested,
     snapshot,
     started,
 )
@@ -139,13 +140,21 @@ SCRIPT = '"><img src=x onerror=document.title="caught"><script>document.title="c
 
 async def test_what_others_wrote_is_text(running: Running, person: Visitor) -> None:
     """Markup in a name, a spec, a reason and a failure is shown as it was written, on every page that shows it."""
-    operation_id = await running.start(name=SCRIPT, spec={"units": 100, "seconds": 1.0})
-    await running.happen(operation_id, claimed(), started())
+    operation_id = "op-of-somebody"
+    asked = requested(operation_id, name=SCRIPT, spec={"units": 100, "text": SCRIPT, SCRIPT: 1})
+    await running.happen(operation_id, asked, claimed(), started())
     page = await opened(person, running, operation_id)
     await expect(page.get_by_role("heading", level=1)).to_contain_text(SCRIPT)
     failure = Failure(code=FailureCode.ERROR, message=SCRIPT)
     await running.happen(operation_id, Failed(attempt=1, unit=0, failure=failure))
     await expect(page.locator("#attempts-and-results")).to_contain_text(SCRIPT)
+    for shown in ("", "/events?form=full", "/events?form=json", "/lineage", "/replay"):
+        await person.visit(f"/ui/operations/{operation_id}{shown}")
+        await expect(page.locator("main")).to_contain_text("onerror=document.title=")
+        assert await page.title() != "caught"
+        text = (await running.http.get(f"/ui/operations/{operation_id}{shown}")).text
+        assert "<img src=x" not in text
+        assert "<script>document" not in text
     await person.visit("/ui/operations")
     await expect(page.locator("#rows")).to_contain_text(SCRIPT)
     await running.start(name=f"{SCRIPT}2")

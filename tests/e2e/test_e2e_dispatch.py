@@ -71,6 +71,33 @@ def test_a_schedule_starts_pauses_and_is_deleted(milepost: CommandLine) -> None:
     assert refused["problems"][0]["field"] == "timing.cron"
 
 
+def test_what_a_drained_worker_runs_goes_on_elsewhere_and_ends_equal(milepost: CommandLine) -> None:
+    """Released with a checkpoint it ends at the other worker, digest for digest; the drained one takes nothing."""
+    slow = ("start", "backtest", "--set", "data.name=walk", "--pace", "600", "--name", "moved")
+    disturbed = milepost.json(*slow)["operation_id"]
+    milepost.until_running(disturbed)
+    first = milepost.json("show", disturbed)["worker_id"]
+    milepost("workers", "drain", first, "--release", "--reason", "new disks")
+    try:
+        assert milepost.json("workers", "drain", first, code=4)["code"] == "drain-unchanged"
+        milepost("wait", disturbed)
+        undisturbed = milepost.json("start", "backtest", "--set", "data.name=walk", "--name", "still")
+        milepost("wait", undisturbed["operation_id"])
+        assert "nothing: drained by /cli: new disks" in " ".join(milepost("workers").out.split())
+    finally:
+        milepost("workers", "undrain", first)
+    moved, still = (milepost.json("show", each) for each in (disturbed, undisturbed["operation_id"]))
+    one, other = moved["attempts"]
+    assert (one["worker_id"], one["outcome"]) == (first, "released")
+    assert one["reason"] == "worker drained by /cli: new disks"
+    assert (other["outcome"], still["worker_id"]) == ("completed", other["worker_id"])
+    assert other["worker_id"] != first
+    digests = [
+        {each["name"]: each["digest"] for each in operation["results"]} for operation in (moved, still)
+    ]
+    assert digests[0] == digests[1]
+
+
 def test_a_limit_is_set_shown_and_taken_away(milepost: CommandLine) -> None:
     """A kind runs so many at a time until it is `none` again; nonsense is a usage error."""
     milepost("dispatch", "limit", "backtest", "1", "--reason", "one is enough")

@@ -9,6 +9,7 @@ from milepost_contracts.commands import (
     CheckpointNow,
     Command,
     DeleteCheckpoint,
+    DrainWorker,
     ForkOperation,
     HoldDispatch,
     LimitKind,
@@ -18,8 +19,10 @@ from milepost_contracts.commands import (
     ResumeOperation,
     RetryOperation,
     StartOperation,
+    UndrainWorker,
     UnpinCheckpoint,
 )
+from milepost_contracts.examples import HEARTBEAT_EXAMPLE
 from milepost_contracts.ids import schedule_id_of
 from milepost_contracts.schedules import (
     CreateSchedule,
@@ -98,6 +101,19 @@ async def paused(workshop: Workshop) -> str:
     return schedule_id
 
 
+async def alive(workshop: Workshop) -> str:
+    """A worker is there."""
+    await workshop.fleet.beat(HEARTBEAT_EXAMPLE.model_copy(update={"worker_id": "w-1", "operations": ()}))
+    return ""
+
+
+async def drained(workshop: Workshop) -> str:
+    """It takes nothing new."""
+    await alive(workshop)
+    await workshop.send(DrainWorker(worker_id="w-1"), "cmd-drain")
+    return ""
+
+
 async def nothing(workshop: Workshop) -> str:
     return ""
 
@@ -137,6 +153,8 @@ CASES: dict[str, Case] = {
     "hold": Case(nothing, lambda _: HoldDispatch(kind="counter")),
     "release": Case(held, lambda _: ReleaseDispatch(kind="counter")),
     "limit": Case(nothing, lambda _: LimitKind(kind="counter", limit=1)),
+    "drain": Case(alive, lambda _: DrainWorker(worker_id="w-1")),
+    "undrain": Case(drained, lambda _: UndrainWorker(worker_id="w-1")),
     "cleanup of one": Case(ended, lambda _: CleanUpCheckpoints(keep_newest=0)),
     "cleanup of three": Case(finished_with_three, lambda _: CleanUpCheckpoints(keep_newest=0), stepwise=True),
     "schedule": Case(nothing, lambda _: DAILY),

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from milepost_contracts.commands import HoldDispatch, LimitKind, ReleaseDispatch
+from milepost_contracts.commands import DrainWorker, HoldDispatch, LimitKind, ReleaseDispatch, UndrainWorker
 from milepost_contracts.dispatch import DispatchPolicy
+from milepost_contracts.examples import HEARTBEAT_EXAMPLE
 from milepost_contracts.failures import RejectionCode
 from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
 from milepost_infra.endpoints import StackEndpoints
@@ -54,6 +55,32 @@ async def test_limits_say_what_was_before(workshop: Workshop) -> None:
     ]
     assert changes == [(None, 2), (2, 3), (3, None)]
     assert workshop.gate.policy == await workshop.dispatching.policy()
+
+
+@pytest.mark.unit
+async def test_drains_are_kept_with_who_and_why_until_undrained(workshop: Workshop) -> None:
+    """Of live workers only; one that also releases may follow one that does not; it stays when the worker goes."""
+    drain = DrainWorker(worker_id="w-1", reason="new disks")
+    missing = await workshop.send(drain)
+    assert code(missing) is RejectionCode.WORKER_NOT_FOUND
+    await workshop.fleet.beat(HEARTBEAT_EXAMPLE.model_copy(update={"worker_id": "w-1"}))
+    assert code(await workshop.send(UndrainWorker(worker_id="w-1"))) is RejectionCode.DRAIN_UNCHANGED
+    assert isinstance(await workshop.send(drain, "cmd-drain"), Accepted)
+    assert isinstance(await workshop.send(drain, "cmd-drain"), Duplicate)
+    again = await workshop.send(drain)
+    assert code(again) is RejectionCode.DRAIN_UNCHANGED
+    assert isinstance(again, Rejected)
+    assert "drained by /test: new disks" in again.message
+    releasing = DrainWorker(worker_id="w-1", release=True)
+    assert isinstance(await workshop.send(releasing), Accepted)
+    assert code(await workshop.send(drain)) is RejectionCode.DRAIN_UNCHANGED
+    policy = await workshop.dispatching.policy()
+    assert policy.drained_workers["w-1"].release
+    assert workshop.gate.policy == policy
+    await workshop.fleet.leave("w-1")
+    assert isinstance(await workshop.send(UndrainWorker(worker_id="w-1")), Accepted)
+    assert (await workshop.dispatching.policy()).drained_workers == {}
+    assert [record.envelope.data["worker_id"] for record in workshop.records.records] == ["w-1"] * 3
 
 
 @pytest.mark.unit

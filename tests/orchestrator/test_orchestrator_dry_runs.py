@@ -17,6 +17,7 @@ from milepost_contracts.commands import (
     CheckpointNow,
     Command,
     DeleteCheckpoint,
+    DrainWorker,
     ForkOperation,
     HoldDispatch,
     LimitKind,
@@ -26,8 +27,10 @@ from milepost_contracts.commands import (
     ResumeOperation,
     RetryOperation,
     StartOperation,
+    UndrainWorker,
     UnpinCheckpoint,
 )
+from milepost_contracts.examples import HEARTBEAT_EXAMPLE
 from milepost_contracts.ids import operation_id_of, schedule_id_of
 from milepost_contracts.schedules import (
     CreateSchedule,
@@ -95,6 +98,8 @@ STRATEGIES: dict[type[Command], st.SearchStrategy[Command]] = {
     HoldDispatch: st.builds(HoldDispatch, kind=st.none() | kinds),
     ReleaseDispatch: st.builds(ReleaseDispatch, kind=st.none() | kinds),
     LimitKind: st.builds(LimitKind, kind=kinds, limit=st.none() | st.integers(1, 2)),
+    DrainWorker: st.builds(DrainWorker, worker_id=st.sampled_from(["w-1", "w-2"]), release=st.booleans()),
+    UndrainWorker: st.builds(UndrainWorker, worker_id=st.sampled_from(["w-1", "w-2"])),
     CreateSchedule: st.builds(
         CreateSchedule,
         timing=st.sampled_from(
@@ -170,6 +175,7 @@ def test_a_dry_run_answers_what_the_real_command_is_answered(
         workshop = await Workshop(directory).open()
         if has_state:
             workshop.keep_state()
+        await workshop.fleet.beat(HEARTBEAT_EXAMPLE.model_copy(update={"worker_id": "w-1"}))
         await workshop.happen(OPERATION, requested(), *opening)
         for step in history:
             if not isinstance(step, tuple):

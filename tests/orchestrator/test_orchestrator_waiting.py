@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from milepost_contracts.capabilities import Capabilities, Needs
 from milepost_contracts.commands import RunOptions, StartOperation
+from milepost_contracts.dispatch import Drain
 from milepost_contracts.events import Claimed, Completed
 from milepost_contracts.fleet import WorkerHeartbeat
 from milepost_infra.endpoints import StackEndpoints
@@ -77,6 +78,11 @@ def test_what_is_needed_is_named_when_no_worker_has_it() -> None:
         "waiting for a worker with 32 GB of memory: 1 of kind counter is alive, none with 32 GB of memory",
     )
     assert waiting("queued", options=GPU_AND_LABEL)[0] == "no-worker"
+    drain = Drain(requested_by="/cli", since=EPOCH)
+    assert waiting("queued", beat().model_copy(update={"drain": drain})) == (
+        "workers-drained",
+        "every worker of kind counter is drained: w-1",
+    )
 
 
 @pytest.mark.unit

@@ -39,7 +39,7 @@ from milepost_runtime.event_log import LogEntry
 from milepost_runtime.store.directory import DirectoryArtifactStore
 from milepost_runtime.testing.clock import ManualClock
 from milepost_runtime.testing.event_log import MemoryEventLog
-from milepost_runtime.testing.fleet import MemoryKindCatalogue
+from milepost_runtime.testing.fleet import MemoryFleet, MemoryKindCatalogue
 from milepost_runtime.testing.kill_points import KillPoints
 from milepost_runtime.testing.record_log import MemoryRecordLog
 from milepost_runtime.testing.signals import MemorySignals
@@ -147,6 +147,7 @@ class Workshop:
         self.store = over.store if over else DirectoryArtifactStore(directory / "store")
         self.records = over.records if over else MemoryRecordLog()
         self.gate = over.gate if over else MemoryWorkGate()
+        self.fleet = over.fleet if over else MemoryFleet(self.clock)
         self.directory = directory
         self._compose(points or KillPoints(), f"/orchestrator/{name}")
 
@@ -166,7 +167,9 @@ class Workshop:
         )
         models = TrainedModels(self.operations, MemoryOperationIds(self.event_log), store)
         self.specs = SpecResolver(points.guard(self.kinds), points.guard(self.datasets), ModelPinning(models))
-        self.dispatching = Dispatching(records, points.guard(self.gate), self.clock, source)
+        self.dispatching = Dispatching(
+            records, points.guard(self.gate), points.guard(self.fleet), self.clock, source
+        )
         self.timers = Alarms(self.clock)
         self.schedules = Schedules(records, self.specs, self.clock, self.timers, source)
         self.handler = CommandHandler(

@@ -6,20 +6,23 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
+from milepost_contracts.dispatch import Drain
 from milepost_contracts.fleet import WorkerHeartbeat
 from milepost_contracts.kinds import KindDescription
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.errors import BusUnavailableError
 from milepost_runtime.store.directory import DirectoryArtifactStore
+from milepost_runtime.testing.drains import MemoryDrains
 from milepost_runtime.testing.event_log import MemoryEventLog
 from milepost_runtime.testing.fleet import MemoryFleet, MemoryKindCatalogue
 from milepost_runtime.testing.signals import MemorySignals
 from milepost_runtime.testing.work_queue import MemoryWorkQueue
-from milepost_runtime.work_queue import WorkItem
+from milepost_runtime.work_queue import WorkItem, WorkKey
 from milepost_runtime.worker.host import HostPorts, WorkerHost
 from milepost_runtime.worker.kinds import load_kind
 from milepost_runtime.worker.ports import AttemptPorts
@@ -77,24 +80,41 @@ class IdleQueue(MemoryWorkQueue):
         return None
 
 
+@dataclass
+class Item:
+    """Work that was fetched."""
+
+    key: WorkKey = field(default_factory=lambda: WorkKey("counter", "default", "op-1"))
+    deliveries: int = 1
+    given_back: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def renew(self) -> None: ...
+
+    async def done(self) -> None: ...
+
+    async def give_back(self, *, delay_seconds: float = 0.0) -> None:
+        self.given_back.set()
+
+
 class Desk:
     """A host of a kind, and what it talks to."""
 
     def __init__(self, directory: Path, kind: str, catalogue: MemoryKindCatalogue | None = None) -> None:
         self.catalogue = catalogue or WatchedCatalogue()
-        self.fleet, self.queue = WatchedFleet(), IdleQueue()
+        self.fleet, self.queue, self.drains = WatchedFleet(), IdleQueue(), MemoryDrains()
+        self.event_log = MemoryEventLog()
         store = DirectoryArtifactStore(directory / "store")
         loaded = load_kind(kind)
         self.host = WorkerHost(
             loaded,
-            HostPorts(self.queue, self.fleet, self.catalogue),
+            HostPorts(self.queue, self.fleet, self.catalogue, self.drains),
             AttemptPorts(
-                event_log=MemoryEventLog(),
+                event_log=self.event_log,
                 signals=MemorySignals(),
                 store=store,
                 preparation=Preparation(store, directory / "inputs"),
                 clock=SystemClock(),
-                settings=WorkerSettings("w-1", kind, directory / "worker"),
+                settings=WorkerSettings("w-1", kind, directory / "worker", heartbeat_seconds=0.5),
                 default_policy=loaded.default_checkpoint_policy,
             ),
         )
@@ -154,6 +174,36 @@ async def test_a_host_that_cannot_announce_does_not_work(tmp_path: Path) -> None
     with pytest.raises(BusUnavailableError):
         await Desk(tmp_path, "counter", AwayCatalogue()).host.run()
     assert {child.pid for child in psutil.Process().children()} <= before
+
+
+async def test_work_that_comes_as_the_worker_is_drained_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is claimed after the drain, the heartbeat says who and why; undrained it looks for work again."""
+    desk, item = Desk(tmp_path, "counter"), Item()
+    drain = Drain(requested_by="/test", reason="new disks", since=SystemClock().now())
+    fetched = asyncio.Queue[None]()
+
+    async def fetch(kind: str, *, timeout_seconds: float) -> WorkItem | None:
+        await fetched.put(None)
+        if fetched.qsize() == 1:
+            desk.drains.drains["w-1"] = drain
+            return item
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(desk.queue, "fetch", fetch)
+    async with running(desk), asyncio.timeout(LIMIT_SECONDS):
+        await item.given_back.wait()
+        assert desk.event_log.entries == []
+        while (await desk.fleet.workers())[0].drain != drain:
+            desk.fleet.beaten.clear()
+            await desk.fleet.beaten.wait()
+        assert fetched.qsize() == 1
+        desk.drains.drains.clear()
+        while fetched.qsize() < 2:
+            desk.fleet.beaten.clear()
+            await desk.fleet.beaten.wait()
 
 
 HOST_OF_TRAININGS = """

@@ -7,7 +7,7 @@ Appends expect nothing and carry no message id: one writer, and the server keeps
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from milepost_contracts.events import CheckpointRecorded, Event, Progress, Requested, StateSnapshot
@@ -32,6 +32,7 @@ from tests.support.bulk_publisher import publish_all
 ID = "op-NNNNNNNN"
 TIME = EPOCH.isoformat().replace("+00:00", "Z")
 UNIT = 7_777_777
+CHECKPOINT = "cp-CCCCCCCC"
 
 
 class GeneratedEvent(NamedTuple):
@@ -110,6 +111,44 @@ async def write_log(settings: BusSettings, plan: LogPlan) -> int:
     finally:
         await connection.close()
     return await publish_all(settings.url, generate(plan, settings.prefix))
+
+
+class LiveEvents:
+    """What happens to operations of a generated log that run, one event at a time."""
+
+    def __init__(self, prefix: str) -> None:
+        self._templates = _Templates(prefix, "training")
+
+    def progress(self, operation_id: str, unit: int, time: datetime) -> GeneratedEvent:
+        return self._templates.progress.event(operation_id, _written(time), unit)
+
+    def claimed(self, operation_id: str, time: datetime) -> GeneratedEvent:
+        return self._templates.claimed.event(operation_id, _written(time), 0)
+
+
+def _written(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def long_story(
+    prefix: str, operation_id: str, events: int, *, progress_between: int
+) -> Iterator[GeneratedEvent]:
+    """Yield the events of one operation that runs: progress, and a checkpoint of its own name now and then."""
+    templates = _Templates(prefix, "training")
+    snapshots = (
+        _Template(snapshot(CHECKPOINT, UNIT), prefix),
+        _Template(recorded_checkpoint(CHECKPOINT), prefix),
+    )
+    time = EPOCH.isoformat().replace("+00:00", "Z")
+    for template in (templates.requested, templates.claimed, templates.started):
+        yield template.event(operation_id, time, 0)
+    for number in range(events - 3):
+        place = number % (progress_between + len(snapshots))
+        if place < progress_between:
+            yield templates.progress.event(operation_id, time, number)
+            continue
+        saved = snapshots[place - progress_between].event(operation_id, time, number)
+        yield saved._replace(payload=saved.payload.replace(CHECKPOINT.encode(), b"cp-%d" % (number - place)))
 
 
 def _story(templates: _Templates, number: int, plan: LogPlan, *, ended: bool) -> Iterator[GeneratedEvent]:

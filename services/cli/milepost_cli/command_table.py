@@ -32,7 +32,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     CommandEntry("up", "up", STACK, "Start the embedded servers, the orchestrator and workers."),
     CommandEntry("down", "down", STACK, "Stop what `milepost up` started; the data stays."),
     CommandEntry("worker", "worker", STACK, "Run one more worker here, in the foreground."),
-    CommandEntry("workers", "workers", STACK, "List the live workers."),
+    CommandEntry("workers", "workers", STACK, "List the live workers, drain one."),
     CommandEntry("tokens", "tokens", STACK, "Say who may use the HTTP API and the dashboard."),
     CommandEntry(
         "doctor", "doctor", STACK, "Check everything that is needed and say how to fix what is wrong."

@@ -1,8 +1,9 @@
 """Send a command over the bus, say the verdict, and watch what comes of it if that is wanted."""
 
+import asyncio
 from pathlib import Path
 
-from milepost_contracts.commands import OperationCommand, StartOperation, command_name
+from milepost_contracts.commands import DispatchCommand, OperationCommand, StartOperation, command_name
 from milepost_contracts.verdicts import Accepted, Duplicate
 from milepost_runtime.bus.fleet import NatsFleet
 from milepost_runtime.errors import BusUnavailableError
@@ -71,6 +72,32 @@ async def _say_what_lacks(command: StartOperation, fleet: Fleet) -> None:
             f"no worker of the kind {command.kind} is alive: start one with `milepost worker {command.kind}`",
             soft_wrap=True,
         )
+
+
+def send_about_dispatch(
+    command: DispatchCommand, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
+) -> None:
+    """Send a command about dispatch and say ``done`` when it took effect.
+
+    Raises:
+        CommandError: rejected.
+    """
+    asyncio.run(_send_about_dispatch(command, done, command_id, directory, as_json=as_json))
+
+
+async def _send_about_dispatch(
+    command: DispatchCommand, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
+) -> None:
+    async with open_bus(locate(directory)) as bus:
+        verdict = await bus.command(command, command_id)
+    if as_json:
+        print_json(verdict.model_dump(mode="json"))
+    elif isinstance(verdict, Duplicate):
+        people().print("this command took effect before")
+    elif verdict.dry_run:
+        people().print("it would be accepted; nothing was done")
+    else:
+        people().print(done, soft_wrap=True)
 
 
 def finish(view: OperationView, *, as_json: bool, also_well: str = "completed") -> None:

@@ -42,6 +42,7 @@ from milepost_orchestrator.adapters.sparklines import PostgresSparklines
 from milepost_orchestrator.adapters.storage_statistics import PostgresStorageStatistics
 from milepost_orchestrator.adapters.system_rows import PostgresSystemRows
 from milepost_orchestrator.adapters.verdicts import VerdictPublisher
+from milepost_orchestrator.adapters.waymarks import PostgresWaymarks
 from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.attention import Attention
 from milepost_orchestrator.application.commands import CommandHandler
@@ -56,6 +57,7 @@ from milepost_orchestrator.application.live import LiveFeed
 from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.application.orphans import OrphanSweep
+from milepost_orchestrator.application.past import Past
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.quarantine import Quarantine
 from milepost_orchestrator.application.queries import Queries
@@ -191,15 +193,16 @@ def _compose(
     appender = Appender(event_log, SystemClock(), f"/orchestrator/{settings.orchestrator_id}")
     alarms = Alarms(SystemClock())
     records = JetStreamRecordLog(connection, settings.bus)
+    fleet = NatsFleet(connection, settings.bus)
     dispatching = Dispatching(
         records,
         JetStreamWorkGate(connection, settings.bus),
+        fleet,
         SystemClock(),
         f"/orchestrator/{settings.orchestrator_id}",
     )
     effects = Effects(operations, appender, work_queue, signals, store, alarms)
     read_model = PostgresReadModel(engine)
-    fleet = NatsFleet(connection, settings.bus)
     live = LiveFeed()
     sightings = Sightings(fleet)
     models = ModelPinning(TrainedModels(operations, read_model, store))
@@ -269,7 +272,7 @@ def _compose(
             Attention(event_log, sightings, SystemClock(), settings.stall_seconds),
         ),
         sightings=sightings,
-        history=History(event_log),
+        history=History(event_log, Past(event_log, PostgresWaymarks(engine), SystemClock())),
         readiness=ReadinessChecks(connection, settings.bus, engine, store),
         curves=Curves(PostgresCurves(engine)),
         sparklines=Sparklines(PostgresSparklines(engine), SystemClock()),

@@ -1,22 +1,19 @@
 """``milepost dispatch show``, ``hold``, ``release`` and ``limit``."""
 
-import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from milepost_contracts.commands import DispatchCommand, HoldDispatch, LimitKind, ReleaseDispatch
-from milepost_contracts.verdicts import Duplicate
+from milepost_contracts.commands import HoldDispatch, LimitKind, ReleaseDispatch
 from milepost_runtime.clock import SystemClock
 from pydantic import ValidationError
 
 from milepost_cli import reader
-from milepost_cli.bus import open_bus
 from milepost_cli.formatting import format_age
 from milepost_cli.location import locate
 from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
-from milepost_cli.output import notes, people, print_json
+from milepost_cli.output import notes, print_json
 from milepost_cli.run_options import faults_of
+from milepost_cli.sending import send_about_dispatch
 from milepost_cli.tables import print_table
 
 NO_LIMIT = "none"
@@ -55,10 +52,16 @@ def show(directory: DirectoryOption = None, as_json: JsonOption = False) -> None
     ]
     limits = reader.mapping(document, "limits")
     rows += [(kind, "limited", f"{limits[kind]} at a time", None) for kind in sorted(limits)]
+    drains = reader.mapping(document, "drained_workers")
+    for worker_id in sorted(drains):
+        drain = reader.mapping(drains, worker_id)
+        rows.append(
+            (worker_id, "drained", _hold_words(drain), format_age(reader.moment(drain, "since"), now))
+        )
     if not rows:
         notes().print("nothing is held, nothing is limited")
         return
-    print_table(("KIND", "IS", "HOW", "SINCE"), rows, wrap=("HOW",))
+    print_table(("WHAT", "IS", "HOW", "SINCE"), rows, wrap=("HOW",))
 
 
 @app.command(
@@ -78,7 +81,7 @@ def hold(
     except ValidationError as error:
         raise faults_of(error) from error
     done = f"{_noun(kind)} held; `milepost dispatch release{_argument(kind)}` ends it"
-    _send(command, done, command_id, directory, as_json=as_json)
+    send_about_dispatch(command, done, command_id, directory, as_json=as_json)
 
 
 @app.command("release", epilog=examples("milepost dispatch release", "milepost dispatch release training"))
@@ -95,7 +98,7 @@ def release(
         command = ReleaseDispatch(kind=kind, reason=reason, dry_run=dry_run)
     except ValidationError as error:
         raise faults_of(error) from error
-    _send(command, f"{_noun(kind)} released", command_id, directory, as_json=as_json)
+    send_about_dispatch(command, f"{_noun(kind)} released", command_id, directory, as_json=as_json)
 
 
 @app.command(
@@ -119,28 +122,7 @@ def limit(
     except ValidationError as error:
         raise faults_of(error) from error
     words = "is not limited any more" if number is None else f"runs {number} at a time"
-    _send(command, f"kind {kind} {words}", command_id, directory, as_json=as_json)
-
-
-def _send(
-    command: DispatchCommand, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
-) -> None:
-    asyncio.run(_send_and_say(command, done, command_id, directory, as_json=as_json))
-
-
-async def _send_and_say(
-    command: DispatchCommand, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
-) -> None:
-    async with open_bus(locate(directory)) as bus:
-        verdict = await bus.command(command, command_id)
-    if as_json:
-        print_json(verdict.model_dump(mode="json"))
-    elif isinstance(verdict, Duplicate):
-        people().print("this command took effect before")
-    elif verdict.dry_run:
-        people().print("it would be accepted; nothing was done")
-    else:
-        people().print(done, soft_wrap=True)
+    send_about_dispatch(command, f"kind {kind} {words}", command_id, directory, as_json=as_json)
 
 
 def _hold_words(found: dict[str, object]) -> str:

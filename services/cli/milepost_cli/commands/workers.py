@@ -1,25 +1,44 @@
-"""``milepost workers``."""
+"""``milepost workers``, ``workers drain`` and ``workers undrain``."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
+import typer
+from milepost_contracts.commands import DrainWorker, UndrainWorker
 from milepost_runtime.clock import SystemClock
+from pydantic import ValidationError
 
 from milepost_cli import reader
 from milepost_cli.formatting import format_age, format_size
 from milepost_cli.location import locate
 from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
 from milepost_cli.output import notes, print_json
+from milepost_cli.run_options import faults_of
+from milepost_cli.sending import send_about_dispatch
 from milepost_cli.tables import print_table
 
 app = new_app()
 
 
-@app.command(epilog=examples("milepost workers", "milepost workers --json"))
-def workers(directory: DirectoryOption = None, as_json: JsonOption = False) -> None:
-    """List the live workers.
+WorkerArgument = Annotated[str, typer.Argument(metavar="WORKER", help="Of `milepost workers`.")]
+ReasonOption = Annotated[str | None, typer.Option(help="Why; shown with the worker.")]
+CommandIdOption = Annotated[str | None, typer.Option(help="Idempotency key.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")]
+
+
+@app.callback(
+    invoke_without_command=True,
+    no_args_is_help=False,
+    epilog=examples("milepost workers", "milepost workers --json", "milepost workers drain w-1"),
+)
+def workers(context: typer.Context, directory: DirectoryOption = None, as_json: JsonOption = False) -> None:
+    """List the live workers, drain one.
 
     Each with what it computes; a worker that stops saying that it lives is gone from the list in seconds.
+    A drained one takes nothing new.
     """
+    if context.invoked_subcommand is not None:
+        return
     with locate(directory).api() as api:
         found = reader.objects(api.get("/workers"), "workers")
     if as_json:
@@ -36,6 +55,7 @@ def workers(directory: DirectoryOption = None, as_json: JsonOption = False) -> N
             reader.text(item, "host"),
             str(reader.whole(item, "pid") or "-"),
             f"{len(reader.texts(item, 'operations'))} of {reader.whole(item, 'slots') or 1}",
+            _drain_words(item),
             _has(reader.mapping(item, "capabilities")),
             format_age(reader.moment(item, "started_at"), now),
             format_age(reader.moment(item, "seen_at"), now),
@@ -43,8 +63,62 @@ def workers(directory: DirectoryOption = None, as_json: JsonOption = False) -> N
         )
         for item in found
     ]
-    headings = ("WORKER", "KIND", "HOST", "PID", "BUSY", "HAS", "STARTED", "SEEN", "OPERATIONS")
-    print_table(headings, rows, right=("PID",), wrap=("OPERATIONS",))
+    headings = ("WORKER", "KIND", "HOST", "PID", "BUSY", "TAKES", "HAS", "STARTED", "SEEN", "OPERATIONS")
+    print_table(headings, rows, right=("PID",), wrap=("TAKES", "OPERATIONS"))
+
+
+@app.command(
+    "drain",
+    epilog=examples(
+        "milepost workers drain w-1 --reason 'new disks'", "milepost workers drain w-1 --release"
+    ),
+)
+def drain(
+    worker_id: WorkerArgument,
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="What it runs saves a checkpoint and goes on at another worker."),
+    ] = False,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a worker nothing new until it is undrained; what it runs goes on to its end."""
+    try:
+        command = DrainWorker(worker_id=worker_id, release=release, reason=reason, dry_run=dry_run)
+    except ValidationError as error:
+        raise faults_of(error) from error
+    done = f"{worker_id} takes nothing new within seconds; `milepost workers undrain {worker_id}` ends it"
+    send_about_dispatch(command, done, command_id, directory, as_json=as_json)
+
+
+@app.command("undrain", epilog=examples("milepost workers undrain w-1"))
+def undrain(
+    worker_id: WorkerArgument,
+    reason: ReasonOption = None,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    directory: DirectoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a drained worker take work again."""
+    try:
+        command = UndrainWorker(worker_id=worker_id, reason=reason, dry_run=dry_run)
+    except ValidationError as error:
+        raise faults_of(error) from error
+    done = f"{worker_id} takes work again within seconds"
+    send_about_dispatch(command, done, command_id, directory, as_json=as_json)
+
+
+def _drain_words(item: Mapping[str, object]) -> str:
+    """Whether it takes work, and if not, who drained it and why."""
+    drain = reader.mapping(item, "drain")
+    if not drain:
+        return "work"
+    who, why = reader.text(drain, "requested_by"), reader.text(drain, "reason")
+    return f"nothing: drained by {who}" + (f": {why}" if why else "")
 
 
 def _has(capabilities: Mapping[str, object]) -> str:

@@ -222,6 +222,25 @@ class QuarantineModel(Model):
     payload: Mapped[bytes]
 
 
+class WaymarkModel(Model):
+    """States folded up to some event: no read model, can be dropped; see ``application.waymarks``."""
+
+    __tablename__ = "waymarks"
+
+    operation_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    folded_by: Mapped[str]
+    """Digest of the code that folded it."""
+    sequence: Mapped[int]
+    event_id: Mapped[str]
+    first_sequence: Mapped[int]
+    latest_time: Mapped[datetime]
+    status: Mapped[str]
+    """Which of the states it is."""
+    state: Mapped[bytes]
+    """JSON, compressed."""
+
+
 class CursorModel(Model):
     """How far the log has been projected: one row."""
 

@@ -26,7 +26,9 @@ from milepost_orchestrator.adapters.models import (
     Model,
     OperationModel,
     QuarantineModel,
+    WaymarkModel,
 )
+from milepost_orchestrator.adapters.waymark_rows import WaymarkRow, folded_by, waymark_row
 from milepost_orchestrator.application.errors import CursorMovedError, UnwritableError
 from milepost_orchestrator.application.projections import Changes
 from milepost_orchestrator.application.rows import (
@@ -38,6 +40,7 @@ from milepost_orchestrator.application.rows import (
     OperationRow,
     QuarantineRow,
 )
+from milepost_orchestrator.application.waymarks import Waymark
 
 CURSOR = "events"
 _DIALECT = postgresql.dialect()
@@ -80,6 +83,7 @@ ARTIFACTS = ProjectedTable(ArtifactModel, ArtifactRow._fields)
 METRICS = ProjectedTable(MetricModel, MetricRow._fields)
 EVENTS = ProjectedTable(EventModel, EventRow._fields)
 QUARANTINE = ProjectedTable(QuarantineModel, QuarantineRow._fields)
+WAYMARKS = ProjectedTable(WaymarkModel, WaymarkRow._fields)
 TABLES = (OPERATIONS, ATTEMPTS, CHECKPOINTS, ARTIFACTS, METRICS, EVENTS, QUARANTINE)
 _UPSERTS = {table.name: table.upsert for table in (OPERATIONS, ATTEMPTS, CHECKPOINTS, ARTIFACTS)}
 _REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, OverflowError)
@@ -97,6 +101,29 @@ _DELETE_CHECKPOINTS = tuple(
     "(SELECT * FROM unnest($1::text[], $2::text[]))"
     for table in (ARTIFACTS, CHECKPOINTS)
 )
+
+
+async def _whole(driver: asyncpg.Connection, waymarks: Sequence[Waymark]) -> list[Waymark]:
+    """Return those of operations of which nothing is in quarantine: the log's own fold knows such events."""
+    if not waymarks:
+        return []
+    query = "SELECT DISTINCT operation_id FROM quarantine WHERE operation_id = ANY($1)"
+    operation_ids = [each.operation_id for each in waymarks]
+    found = cast("Sequence[Mapping[str, str]]", await driver.fetch(query, operation_ids))
+    amiss = {row["operation_id"] for row in found}
+    return [each for each in waymarks if each.operation_id not in amiss]
+
+
+async def write_waymarks(driver: asyncpg.Connection, waymarks: Sequence[Waymark]) -> None:
+    """Write some, and drop what other code has folded of the same operations."""
+    if not waymarks:
+        return
+    await driver.execute(
+        "DELETE FROM waymarks WHERE operation_id = ANY($1) AND folded_by <> $2",
+        list({each.operation_id for each in waymarks}),
+        folded_by(),
+    )
+    await driver.execute(WAYMARKS.upsert, *zip(*map(waymark_row, waymarks), strict=True))
 
 
 class PostgresProjectionStore:
@@ -156,7 +183,7 @@ class PostgresProjectionStore:
         async with self._transaction("write an operation anew") as driver:
             cursor, generation = await locked_cursor(driver)
             changes = await rows(cursor)
-            for table in TABLES:
+            for table in (*TABLES, WAYMARKS):
                 await driver.execute(f"DELETE FROM {table.name} WHERE operation_id = $1", operation_id)  # noqa: S608 - our own names
             await _write_rows(driver, changes, after_sequence=0)
             await driver.execute(
@@ -170,7 +197,7 @@ class PostgresProjectionStore:
             found, _ = await locked_cursor(driver)
             if found != cursor:
                 raise CursorMovedError(f"it is {found} and was {cursor}")
-            for table in TABLES:
+            for table in (*TABLES, WAYMARKS):
                 await driver.execute(
                     f"DELETE FROM {table.name} WHERE operation_id = ANY($1)",  # noqa: S608 - our own names
                     operation_ids,
@@ -253,6 +280,7 @@ async def _write_rows(
         for table, rows in facts:
             if rows:
                 await driver.copy_records_to_table(table.name, records=rows, columns=table.columns)
+        await write_waymarks(driver, await _whole(driver, changes.waymarks))
 
 
 @contextmanager

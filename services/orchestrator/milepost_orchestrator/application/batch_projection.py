@@ -20,6 +20,7 @@ from milepost_orchestrator.application.archive_restoring import (
 )
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.errors import UnwritableError
+from milepost_orchestrator.application.event_counts import EventCount
 from milepost_orchestrator.application.operations import recorded
 from milepost_orchestrator.application.projection_store import ProjectionStore
 from milepost_orchestrator.application.projections import (
@@ -80,11 +81,11 @@ class BatchProjection:
         states = await self._states_before([*unknown.items(), *archived], lost)
         for operation_id, sequence in unknown.items():
             if sequence in states:
-                self._cache.put(operation_id, states[sequence])
+                self._cache.put(operation_id, *states[sequence])
         changes = project(
             self._cache,
             batch,
-            archived={sequence: states[sequence] for _, sequence in archived if sequence in states},
+            archived={sequence: states[sequence][0] for _, sequence in archived if sequence in states},
             restored=self._restored,
             lost={key: why for key, why in lost.items() if key not in self._cache and key not in begun},
         )
@@ -131,10 +132,12 @@ class BatchProjection:
 
     async def _states_before(
         self, places: Sequence[tuple[str, int]], lost: dict[str, str]
-    ) -> Mapping[int, Operation | None]:
+    ) -> Mapping[int, tuple[Operation | None, EventCount]]:
         """Fold what came before each of some positions; add operations that cannot be read to ``lost``."""
 
-        async def one(operation_id: str, sequence: int) -> tuple[int, Operation | None] | None:
+        async def one(
+            operation_id: str, sequence: int
+        ) -> tuple[int, tuple[Operation | None, EventCount]] | None:
             try:
                 return sequence, await self._state_before(operation_id, sequence)
             except ArchiveDamagedError as error:
@@ -144,16 +147,21 @@ class BatchProjection:
         found = await at_once([one(operation_id, sequence) for operation_id, sequence in places])
         return dict(each for each in found if each is not None)
 
-    async def _state_before(self, operation_id: str, before_sequence: int) -> Operation | None:
-        """Fold what came before, for an operation that has not been heard of since the start."""
+    async def _state_before(
+        self, operation_id: str, before_sequence: int
+    ) -> tuple[Operation | None, EventCount]:
+        """Fold and count what came before, for an operation that has not been heard of since the start."""
         without = await self._store.quarantined_of(operation_id)
         without |= self._set_aside.get(operation_id, frozenset())
         state: Operation | None = None
+        count = EventCount()
         async with closing_iterator(self._event_log.stored(operation_id)) as earlier:
             async for stored in earlier:
                 if stored.sequence >= before_sequence:
                     break
                 known = read_entry(stored)
+                count.take(known)
                 if isinstance(known, LogEntry) and stored.sequence not in without:
                     state = evolve(state, recorded(known))
-        return state
+        count.is_whole = count.is_whole and not without
+        return state, count

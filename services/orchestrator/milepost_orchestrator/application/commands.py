@@ -11,6 +11,7 @@ from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints
 from milepost_contracts.commands import (
     Command,
     DispatchCommand,
+    DrainWorker,
     ForkOperation,
     HoldDispatch,
     LimitKind,
@@ -19,6 +20,7 @@ from milepost_contracts.commands import (
     ResumeOperation,
     RetryOperation,
     StartOperation,
+    UndrainWorker,
 )
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.errors import ContractError
@@ -135,7 +137,7 @@ class CommandHandler:
                         return await self._start(command, sender)
                     case ResumeOperation() | ForkOperation() | RetryOperation():
                         return await self._lineage.handle(command, sender)
-                    case HoldDispatch() | ReleaseDispatch() | LimitKind():
+                    case HoldDispatch() | ReleaseDispatch() | LimitKind() | DrainWorker() | UndrainWorker():
                         return await self._dispatching.handle(command, sender)
                     case CreateSchedule() | PauseSchedule() | UnpauseSchedule() | DeleteSchedule():
                         return await self._schedules.handle(command, sender)

@@ -9,7 +9,14 @@ import asyncio
 from typing import Protocol
 
 import structlog
-from milepost_contracts.commands import HoldDispatch, LimitKind, ReleaseDispatch
+from milepost_contracts.commands import (
+    DispatchCommand,
+    DrainWorker,
+    HoldDispatch,
+    LimitKind,
+    ReleaseDispatch,
+    UndrainWorker,
+)
 from milepost_contracts.dispatch import (
     DISPATCH,
     DispatchEnvelope,
@@ -18,17 +25,19 @@ from milepost_contracts.dispatch import (
     DispatchPolicy,
     DispatchReleased,
     KindLimited,
+    WorkerDrained,
+    WorkerUndrained,
     decode_dispatch_event,
 )
 from milepost_contracts.verdicts import Accepted, Duplicate
 from milepost_runtime.clock import Clock
 from milepost_runtime.errors import RuntimeServiceError
+from milepost_runtime.fleet import Fleet
 from milepost_runtime.record_log import Record, RecordLog
 
 from milepost_orchestrator.application.answers import Answer, Sender, identity_of, rejected
 from milepost_orchestrator.domain.dispatch import (
     Dispatch,
-    DispatchCommand,
     RecordedDispatch,
     decide_dispatch,
     evolve_dispatch,
@@ -41,6 +50,8 @@ _EVENTS: dict[type[DispatchCommand], type[DispatchEvent]] = {
     HoldDispatch: DispatchHeld,
     ReleaseDispatch: DispatchReleased,
     LimitKind: KindLimited,
+    DrainWorker: WorkerDrained,
+    UndrainWorker: WorkerUndrained,
 }
 
 
@@ -59,7 +70,8 @@ class WorkGate(Protocol):
 class Dispatching:
     """The policy of dispatch: what it is, and how it is changed."""
 
-    def __init__(self, records: RecordLog, gate: WorkGate, clock: Clock, source: str) -> None:
+    def __init__(self, records: RecordLog, gate: WorkGate, fleet: Fleet, clock: Clock, source: str) -> None:
+        self._fleet = fleet
         self._records = records
         self._gate = gate
         self._clock = clock
@@ -86,7 +98,10 @@ class Dispatching:
         """
         state = await self._load()
         identity = identity_of(command, sender, DISPATCH, _EVENTS[type(command)].NAME)
-        decision = decide_dispatch(state, command, identity, sender.source)
+        live: set[str] = set()
+        if isinstance(command, DrainWorker | UndrainWorker):
+            live = {worker.worker_id for worker in await self._fleet.workers()}
+        decision = decide_dispatch(state, command, identity, sender.source, live_workers=live)
         if isinstance(decision, Rejection):
             return rejected(sender.command_id, decision)
         if isinstance(decision, Repeated):
@@ -121,13 +136,20 @@ class Dispatching:
             data=event.model_dump(mode="json"),
         )
         await self._records.append(envelope, expected_sequence=expected_sequence)
-        log.info("dispatch changed", change=event.NAME, kind=event.kind, requested_by=event.requested_by)
+        log.info("dispatch changed", change=event.NAME, about=about(event), requested_by=event.requested_by)
 
     async def _load(self) -> Dispatch:
         state = Dispatch()
         for each in await self.recorded():
             state = evolve_dispatch(state, each)
         return state
+
+
+def about(event: DispatchEvent) -> str:
+    """Return what an event is about: a kind, all of them, or a worker."""
+    if isinstance(event, WorkerDrained | WorkerUndrained):
+        return event.worker_id
+    return event.kind or "all kinds"
 
 
 def _recorded(record: Record) -> RecordedDispatch:

@@ -1,6 +1,6 @@
 """What happened to an operation, straight from the log: its events, and its state as of any of them."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,11 +9,11 @@ from milepost_runtime.stored_events import read_entry
 
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.documents import Document
-from milepost_orchestrator.application.moments import Moment, moment_of
+from milepost_orchestrator.application.moments import Moment
+from milepost_orchestrator.application.past import Past
 from milepost_orchestrator.application.replaying import (
     EventFilter,
     event_document,
-    state_as_of,
     state_document,
 )
 
@@ -30,8 +30,9 @@ class EventPage:
 class History:
     """Answers questions about the past in JSON-ready documents; ``BusUnavailableError`` when the log is away."""
 
-    def __init__(self, event_log: EventLog) -> None:
+    def __init__(self, event_log: EventLog, past: Past) -> None:
         self._event_log = event_log
+        self._past = past
 
     async def events(
         self, operation_id: str, wanted: EventFilter, *, after_sequence: int, limit: int
@@ -52,21 +53,25 @@ class History:
                 last_sequence = entry.sequence
         return EventPage(documents, None) if found else None
 
+    async def every_event(self, operation_id: str, wanted: EventFilter) -> AsyncIterator[Document]:
+        """Yield all events that are wanted, the oldest first, to the present end; none for no such operation."""
+        async with closing_iterator(self._event_log.stored(operation_id)) as each_stored:
+            async for stored_event in each_stored:
+                entry = read_entry(stored_event)
+                if wanted.takes(entry):
+                    yield event_document(entry)
+
     async def moment(
         self, operation_id: str, *, sequence: int | None = None, number: int | None = None
     ) -> Moment | None:
         """Return one event, the state after it and what it changed; None when there is no such operation."""
-        stored = self._event_log.stored(operation_id)
-        async with closing_iterator(stored) as each_stored:
-            return await moment_of(each_stored, sequence=sequence, number=number)
+        return await self._past.moment(operation_id, sequence=sequence, number=number)
 
     async def state(
         self, operation_id: str, *, sequence: int | None = None, time: datetime | None = None
     ) -> Document | None:
         """Return the state as of a sequence or a time; None when there was no such operation (yet)."""
-        stored = self._event_log.stored(operation_id)
-        async with closing_iterator(stored) as each_stored:
-            past = await state_as_of(each_stored, sequence=sequence, time=time)
+        past = await self._past.state(operation_id, sequence=sequence, time=time)
         if past.state is None:
             return None
         return {

@@ -16,6 +16,7 @@ from milepost_contracts.events import (
 from milepost_runtime.event_log import BatchEntry, LogEntry, ProgressEntry, UnreadableEntry
 from milepost_runtime.stored_events import read_entry
 
+from milepost_orchestrator.application.event_counts import EventCount
 from milepost_orchestrator.application.operations import recorded
 from milepost_orchestrator.application.restored import NOTHING_RESTORED, Restored
 from milepost_orchestrator.application.rows import (
@@ -38,6 +39,7 @@ from milepost_orchestrator.application.rows import (
     quarantine_row,
 )
 from milepost_orchestrator.application.storable import check_storable, is_storable_progress
+from milepost_orchestrator.application.waymarks import Waymark
 from milepost_orchestrator.domain.evolution import evolve, evolve_progress
 from milepost_orchestrator.domain.operation import CheckpointStatus, Facts, Operation
 
@@ -73,6 +75,8 @@ class Changes:
     quarantine: list[QuarantineRow] = field(default_factory=list[QuarantineRow])
     deleted_checkpoints: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Operation and checkpoint ids whose rows go, with those of their artifacts."""
+    waymarks: list[Waymark] = field(default_factory=list[Waymark])
+    """No read model: they may be left out, and differ with the batches."""
 
 
 @dataclass(slots=True)
@@ -83,6 +87,7 @@ class _Known:
     constants: OperationConstants | None = None
     parts: int = 0
     """Checkpoints and attempts, when it was weighed."""
+    count: EventCount = field(default_factory=EventCount)
 
 
 class StateCache:
@@ -105,9 +110,10 @@ class StateCache:
         self._known.move_to_end(operation_id)
         return known
 
-    def put(self, operation_id: str, state: Operation | None) -> None:
-        """Set an operation's state."""
-        self.get(operation_id).state = state
+    def put(self, operation_id: str, state: Operation | None, count: EventCount) -> None:
+        """Set an operation's state, and how many events led to it."""
+        known = self.get(operation_id)
+        known.state, known.count = state, count
 
     def weigh(self, known: _Known) -> None:
         """Look how large a state has become."""
@@ -197,16 +203,21 @@ class _Batch:
             if is_storable_progress(entry):
                 changes.metrics += metric_rows_of(entry)
                 self._progress[entry.operation_id] = entry
+                self._count(entry)
                 return
             entry = read_entry(entry.stored)  # which says what is wrong with it
         if isinstance(entry, UnreadableEntry):
             changes.quarantine.append(quarantine_row(entry, entry.error))
+            self._set_aside(entry)
             return
         self._settle_progress(entry.operation_id)
         try:
             self._fold(entry)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one event must not stop all the others
             changes.quarantine.append(quarantine_row(entry, f"{type(error).__name__}: {error}"))
+            self._set_aside(entry)
+        else:
+            self._count(entry)
 
     def finish(self) -> Changes:
         """Return the rows."""
@@ -219,12 +230,27 @@ class _Batch:
             _add_rows(self._changes, known, before, checkpoint_ids)
         return self._changes
 
+    def _count(self, entry: BatchEntry) -> None:
+        """Count an event that is in the state, or will be; make a waymark where one is due."""
+        known = self._cache.get(entry.operation_id)
+        if known.count.take(entry) and known.state is not None:
+            self._settle_progress(entry.operation_id)
+            waymark = known.count.waymark(entry, known.state)
+            if waymark is not None:
+                self._changes.waymarks.append(waymark)
+
+    def _set_aside(self, entry: BatchEntry) -> None:
+        """An event is not in the state; of an operation that is not known this is found out when it is folded."""
+        if entry.operation_id in self._cache:
+            self._cache.get(entry.operation_id).count.is_whole = False
+
     def _fold(self, entry: LogEntry) -> None:
         check_storable(entry)
         event = entry.event
         known = self._cache.get(entry.operation_id)
         if entry.sequence in self._archived:
             known.state = self._archived[entry.sequence]
+            known.count.is_whole = False  # its events were not counted
             self._touch(entry.operation_id, known)
         state = evolve(known.state, recorded(entry))
         if isinstance(event, Progress):

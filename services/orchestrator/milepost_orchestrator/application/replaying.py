@@ -1,16 +1,17 @@
 """Replay: an operation's state after each of its events, and what each one changed. Pure; nothing is written."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from milepost_contracts.events import Side
 from milepost_runtime.event_log import LogEntry, ReadEntry, StoredEvent, UnreadableEntry
 from milepost_runtime.history.differences import Difference, differences
-from milepost_runtime.stored_events import read_entry
 
 from milepost_orchestrator.application.documents import Document, operation_detail, rows_of
+from milepost_orchestrator.application.folding import Folding, is_after
 from milepost_orchestrator.application.operations import recorded
+from milepost_orchestrator.application.waymarks import Waymark
 from milepost_orchestrator.domain.evolution import evolve
 from milepost_orchestrator.domain.operation import Operation
 
@@ -88,6 +89,21 @@ def state_document(state: Operation) -> Document:
     }
 
 
+def earlier_document(before: Operation, after: Operation | None, document: Document | None) -> Document:
+    """Return ``state_document(before)``; of checkpoints that ``after`` has too its document is taken."""
+    if after is None or document is None or before.facts.unit_name != after.facts.unit_name:
+        return state_document(before)
+    kept, made = before.facts.checkpoints, document["checkpoints"]
+    same = {key for key, each in after.facts.checkpoints.items() if key in made and kept.get(key) is each}
+    others = {key: each for key, each in kept.items() if key not in same}
+    found = state_document(replace(before, facts=replace(before.facts, checkpoints=others)))
+    shown = found["checkpoints"]
+    checkpoints = {
+        key: made[key] if key in same else shown[key] for key in kept if key in same or key in shown
+    }
+    return {**found, "checkpoint_id": before.facts.shown_checkpoint_id, "checkpoints": checkpoints}
+
+
 @dataclass(frozen=True, slots=True)
 class PastState:
     """The state as of some moment."""
@@ -101,27 +117,26 @@ class PastState:
 
 
 async def state_as_of(
-    stored: AsyncIterable[StoredEvent], *, sequence: int | None = None, time: datetime | None = None
+    stored: AsyncIterable[StoredEvent],
+    *,
+    sequence: int | None = None,
+    time: datetime | None = None,
+    begin: Waymark | None = None,
 ) -> PastState:
-    """Fold an operation's events up to a sequence or a time, both included; all of them when neither is given."""
-    state: Operation | None = None
-    last, count, unreadable = 0, 0, list[UnreadableEntry]()
-    async for entry in _read(stored):
-        if sequence is not None and entry.sequence > sequence:
-            break
-        if isinstance(entry, UnreadableEntry):
-            unreadable.append(entry)
-            continue
-        if time is not None and entry.envelope.time > time:
-            break
-        state = evolve(state, recorded(entry))
-        last, count = entry.sequence, count + 1
-    return PastState(state, last, count, tuple(unreadable))
+    """Fold an operation's events up to a sequence or a time, both included; all of them when neither is given.
 
-
-async def _read(stored: AsyncIterable[StoredEvent]) -> AsyncIterator[ReadEntry]:
+    From the first one, or from those after the waymark ``begin``, which must not be beyond what is asked for.
+    """
+    folding = Folding(begin)
     async for each in stored:
-        yield read_entry(each)
+        if sequence is not None and each.sequence > sequence:
+            break
+        if time is not None and is_after(each, time):
+            break
+        folding.take(each)
+    unreadable = tuple(folding.unreadable)
+    count = folding.number - len(unreadable)
+    return PastState(folding.now.settled(), folding.readable_sequence, count, unreadable)
 
 
 def event_document(entry: ReadEntry) -> Document:

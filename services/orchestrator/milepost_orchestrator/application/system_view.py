@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from milepost_orchestrator.application.dispatching import Dispatching
+from milepost_orchestrator.application.dispatching import Dispatching, about
 from milepost_orchestrator.application.quarantine import Quarantine, Quarantined, Retried
 from milepost_orchestrator.domain.dispatch import RecordedDispatch
 
@@ -120,5 +120,5 @@ def _dispatch_deed(recorded: RecordedDispatch) -> Deed:
         what=f"dispatch {event.NAME}",
         requested_by=event.requested_by,
         reason=event.reason,
-        about=event.kind or "all kinds",
+        about=about(event),
     )

@@ -11,6 +11,7 @@ from milepost_contracts.fleet import WorkerHeartbeat
 
 from milepost_orchestrator.application.documents import Document
 from milepost_orchestrator.domain.operation import Status
+from milepost_orchestrator.domain.rejections import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,12 @@ def _queued(kind: str, needs: Needs | None, workers: Sequence[WorkerHeartbeat]) 
     if not able:
         alive = f"{len(of_kind)} of kind {kind} {'is' if len(of_kind) == 1 else 'are'} alive, none{with_what}"
         return "no-capable-worker", f"waiting for a worker{with_what}: {alive}"
-    slots = sum(worker.slots for worker in able)
-    if sum(len(worker.operations) for worker in able) >= slots:
+    taking = [worker for worker in able if worker.drain is None]
+    if not taking:
+        named = listed([worker.worker_id for worker in able])
+        return "workers-drained", f"every worker of kind {kind}{with_what} is drained: {named}"
+    slots = sum(worker.slots for worker in taking)
+    if sum(len(worker.operations) for worker in taking) >= slots:
         return "workers-busy", f"all {slots} slots of kind {kind}{with_what} are taken"
     return "unclaimed", f"a worker of kind {kind}{with_what} is about to claim it"
 

@@ -1,23 +1,33 @@
-"""Holds and limits of dispatch: the fold of their events, and what to do about commands that change them.
+"""Holds, limits and drains of dispatch: the fold of their events, and what to do about commands that change them.
 
-States of a kind: given out -> held (by itself, or with all) -> given out. Authority: only events. Nothing here
-looks at a clock or the bus.
+States of a kind: given out -> held (by itself, or with all) -> given out. Of a worker: takes work -> drained ->
+takes work. Authority: only events. Nothing here looks at a clock or the bus.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
-from milepost_contracts.commands import HoldDispatch, LimitKind, ReleaseDispatch
+from milepost_contracts.commands import (
+    DispatchCommand,
+    DrainWorker,
+    HoldDispatch,
+    LimitKind,
+    ReleaseDispatch,
+    UndrainWorker,
+)
 from milepost_contracts.dispatch import (
     DISPATCH,
     DispatchEvent,
     DispatchHeld,
     DispatchPolicy,
     DispatchReleased,
+    Drain,
     Hold,
     KindLimited,
+    WorkerDrained,
+    WorkerUndrained,
 )
 from milepost_contracts.failures import RejectionCode
 
@@ -27,8 +37,6 @@ from milepost_orchestrator.domain.rejections import (
     Repeated,
     command_id_reused,
 )
-
-DispatchCommand: TypeAlias = HoldDispatch | ReleaseDispatch | LimitKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +82,22 @@ def _policy_after(policy: DispatchPolicy, event: DispatchEvent, time: datetime) 
         case KindLimited(kind=kind, limit=limit):
             others = _without(policy.limits, kind)
             return policy.model_copy(update={"limits": others if limit is None else {**others, kind: limit}})
+        case WorkerDrained(worker_id=worker_id, release=release):
+            drain = Drain(requested_by=event.requested_by, reason=event.reason, since=time, release=release)
+            return policy.model_copy(update={"drained_workers": {**policy.drained_workers, worker_id: drain}})
+        case WorkerUndrained(worker_id=worker_id):
+            return policy.model_copy(update={"drained_workers": _without(policy.drained_workers, worker_id)})
         case _:
             assert_never(event)
 
 
 def decide_dispatch(
-    state: Dispatch, command: DispatchCommand, identity: CommandIdentity, requested_by: str
+    state: Dispatch,
+    command: DispatchCommand,
+    identity: CommandIdentity,
+    requested_by: str,
+    *,
+    live_workers: Collection[str] = (),
 ) -> DispatchEvent | Repeated | Rejection:
     """Decide a command about dispatch: an event, a repetition or a rejection."""
     event_id = state.commands.get(identity.command_id)
@@ -89,14 +107,14 @@ def decide_dispatch(
             if event_id == identity.event_id
             else command_id_reused(identity.command_id, DISPATCH)
         )
-    policy, kind, reason = state.policy, command.kind, command.reason
+    policy, reason = state.policy, command.reason
     match command:
-        case HoldDispatch():
+        case HoldDispatch(kind=kind):
             hold = policy.held if kind is None else policy.held_kinds.get(kind)
             if hold is not None:
                 return _already_held(kind, hold)
             return DispatchHeld(kind=kind, requested_by=requested_by, reason=reason)
-        case ReleaseDispatch():
+        case ReleaseDispatch(kind=kind):
             hold = policy.held if kind is None else policy.held_kinds.get(kind)
             if hold is None:
                 return _not_held(policy, kind)
@@ -112,8 +130,39 @@ def decide_dispatch(
                 requested_by=requested_by,
                 reason=reason,
             )
+        case DrainWorker() | UndrainWorker():
+            return _decide_drain(policy, command, requested_by, live_workers)
         case _:
             assert_never(command)
+
+
+def _decide_drain(
+    policy: DispatchPolicy,
+    command: DrainWorker | UndrainWorker,
+    requested_by: str,
+    live_workers: Collection[str],
+) -> WorkerDrained | WorkerUndrained | Rejection:
+    worker_id, drain = command.worker_id, policy.drained_workers.get(command.worker_id)
+    if drain is None and worker_id not in live_workers:
+        return Rejection(
+            RejectionCode.WORKER_NOT_FOUND,
+            f"there is no live worker {worker_id}",
+            "list the live workers with `milepost workers`",
+        )
+    if isinstance(command, UndrainWorker):
+        if drain is None:
+            message = f"worker {worker_id} is not drained"
+            return Rejection(RejectionCode.DRAIN_UNCHANGED, message, "nothing needs to be done")
+        return WorkerUndrained(worker_id=worker_id, requested_by=requested_by, reason=command.reason)
+    if drain is not None and (drain.release or not command.release):
+        return Rejection(
+            RejectionCode.DRAIN_UNCHANGED,
+            f"worker {worker_id} is {drain.in_words()}, since {drain.since:%Y-%m-%d %H:%M %Z}",
+            f"nothing needs to be done; `milepost workers undrain {worker_id}` ends it",
+        )
+    return WorkerDrained(
+        worker_id=worker_id, release=command.release, requested_by=requested_by, reason=command.reason
+    )
 
 
 def _already_held(kind: str | None, hold: Hold) -> Rejection:

@@ -35,6 +35,10 @@ from milepost_runtime.settings import BusSettings
 from milepost_runtime.stored_events import read_entry, with_sequence
 
 ENTRIES_MAX = 500
+NEAR_MESSAGES = 2_000
+"""So many are read of all operations before it is asked whether enough of them are wanted."""
+NEIGHBOURS_MAX = 8
+"""Messages read for each one that is wanted."""
 _PROGRESS = f".{Progress.SIDE}.{Progress.NAME}"
 _SIDES = frozenset(side.value for side in Side)
 
@@ -187,8 +191,29 @@ class JetStreamEventLog:
         return event if isinstance(event, Archived) else None
 
     async def stored(self, operation_id: str, *, after_sequence: int = 0) -> AsyncGenerator[StoredEvent]:
-        """Yield one operation's events as they are stored; see the port."""
-        reader = self._reader(after_sequence=after_sequence, filters=[self._subjects.events(operation_id)])
+        """Yield one operation's events as they are stored; see the port.
+
+        A consumer with a filter first has the server count everything that it will give out, which in a long log
+        takes some hundred milliseconds. So from the middle of an operation its neighbours are read too, and are
+        passed over here, for as long as there are not too many of them.
+        """
+        filters = [self._subjects.events(operation_id)]
+        if after_sequence:
+            own, seen, found = filters[0].removesuffix(">"), 0, 0
+            reader = self._reader(after_sequence=after_sequence)
+            try:
+                while seen < NEAR_MESSAGES or found * NEIGHBOURS_MAX >= seen:
+                    batch = await reader.next_batch_to_end(ENTRIES_MAX)
+                    if not batch:
+                        return
+                    for message in batch:
+                        if message.subject.startswith(own):
+                            found += 1
+                            yield self._stored(message)
+                    seen, after_sequence = seen + len(batch), batch[-1].sequence
+            finally:
+                await reader.close()
+        reader = self._reader(after_sequence=after_sequence, filters=filters)
         try:
             while batch := await reader.next_batch_to_end(ENTRIES_MAX):
                 for message in batch:

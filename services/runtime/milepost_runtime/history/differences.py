@@ -36,6 +36,8 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[Difference]
 
     An object or list that is new or gone counts leaf by leaf too, unless it is empty.
     """
+    if before is after:
+        return
     before, after = _alike(before, after), _alike(after, before)
     if isinstance(before, dict) and isinstance(after, dict):
         old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)

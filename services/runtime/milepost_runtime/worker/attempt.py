@@ -115,9 +115,9 @@ class Attempt:
             await self._child.kill()
             await asyncio.to_thread(self._directories.remove)
 
-    async def shut_down(self) -> None:
-        """Stop at the next unit boundary and give the operation back with a checkpoint."""
-        await self._request_stop(Stop(reason=CheckpointReason.SHUTDOWN, words="worker shut down"))
+    async def shut_down(self, words: str = "worker shut down") -> None:
+        """Stop at the next unit boundary and give the operation back with a checkpoint, saying why."""
+        await self._request_stop(Stop(reason=CheckpointReason.SHUTDOWN, words=words))
 
     async def _compute(self) -> None:
         try:

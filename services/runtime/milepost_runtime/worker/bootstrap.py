@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from milepost_runtime.bus.connection import connect
+from milepost_runtime.bus.drains import NatsDrains
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.bus.fleet import NatsFleet, NatsKindCatalogue
 from milepost_runtime.bus.signals import NatsSignals
@@ -38,6 +39,7 @@ async def open_worker(
                 work_queue=JetStreamWorkQueue(connection, bus),
                 fleet=NatsFleet(connection, bus),
                 catalogue=NatsKindCatalogue(connection, bus),
+                drains=NatsDrains(connection, bus),
             ),
             AttemptPorts(
                 event_log=JetStreamEventLog(connection, bus),

@@ -1,7 +1,8 @@
 """The worker host: fetches work, claims it, and sees each attempt through.
 
-States of the host: first child warms up -> its kind is announced -> in the fleet -> stopping -> left. Of a slot:
-warm child waiting -> work fetched -> claimed -> computing -> warm child waiting. Authority: the host owns leases,
+States of the host: first child warms up -> its kind is announced -> in the fleet -> stopping -> left; in the fleet
+it may be drained for a while, and then takes nothing new. Of a slot: warm child waiting -> work fetched -> claimed
+-> computing -> warm child waiting. Authority: the host owns leases,
 uploads and every word in the log; children only compute, and they alone import what computing needs. Failures:
 a child that dies costs its attempt; a host that dies costs a lease; a host that is told to stop releases what it
 runs.
@@ -20,12 +21,14 @@ from milepost_contracts.fleet import WorkerHeartbeat
 from milepost_contracts.kinds import KindDescription
 
 from milepost_runtime.clock import random_id
+from milepost_runtime.drains import Drains
 from milepost_runtime.errors import BusUnavailableError
 from milepost_runtime.fleet import Fleet, KindCatalogue
 from milepost_runtime.work_queue import WorkItem, WorkQueue
 from milepost_runtime.worker.attempt import Attempt
 from milepost_runtime.worker.child_process import ChildPool, ChildProcess
 from milepost_runtime.worker.claims import ClaimedOperation, Claimer
+from milepost_runtime.worker.drain_watch import DrainWatch
 from milepost_runtime.worker.kind import WorkerKind
 from milepost_runtime.worker.ports import AttemptPorts
 from milepost_runtime.worker.preparation import OperationDirectories
@@ -42,6 +45,7 @@ class HostPorts:
     work_queue: WorkQueue
     fleet: Fleet
     catalogue: KindCatalogue
+    drains: Drains
 
 
 class WorkerHost:
@@ -61,6 +65,7 @@ class WorkerHost:
         )
         self._pool = ChildPool(kind.name, start_grace_seconds=self._settings.start_grace_seconds)
         self._stopping = asyncio.Event()
+        self._watch = DrainWatch(ports.drains, attempt_ports.settings.worker_id)
         self._announced: KindDescription | None = None
         self._attempts: dict[str, Attempt] = {}
         self._started_at = attempt_ports.clock.now()
@@ -74,6 +79,7 @@ class WorkerHost:
         """
         try:
             first = await self._unless_stopping(self._first_child())
+            await self._look()
             async with asyncio.TaskGroup() as tasks:
                 heart = tasks.create_task(self._beat())
                 children = [first, *(None for _ in range(self._settings.slots - 1))]
@@ -108,6 +114,9 @@ class WorkerHost:
 
     async def _serve_slot(self, child: ChildProcess | None) -> None:
         while not self._stopping.is_set():
+            if self._watch.drain is not None:
+                await self._unless_stopping(self._watch.takes())
+                continue
             if child is not None and not child.alive:  # it died while it waited
                 await child.close()
                 child = None
@@ -118,6 +127,10 @@ class WorkerHost:
                 await self._announce_again(child.kind)
             item = await self._fetch()
             if item is None:
+                continue
+            await self._look()
+            if self._watch.drain is not None:
+                await item.give_back()
                 continue
             claimed = await self._claimer.claim(item)
             if claimed is not None:
@@ -139,8 +152,8 @@ class WorkerHost:
         attempt = Attempt(claimed, child, self._attempt_ports, directories)
         self._attempts[operation_id] = attempt
         try:
-            if self._stopping.is_set():
-                await attempt.shut_down()
+            if self._stopping.is_set() or self._watch.releases:
+                await attempt.shut_down(self._watch.words)
             await self._beat_once()
             await attempt.run()
         finally:
@@ -148,21 +161,28 @@ class WorkerHost:
         await self._beat_once()
 
     async def _fetch(self) -> WorkItem | None:
-        """Return one piece of work; None when there is none, or when the host is to stop."""
+        """Return one piece of work; None when there is none, or when the host is to stop or to take none."""
         try:
             return await self._unless_stopping(
-                self._ports.work_queue.fetch(self._kind.name, timeout_seconds=FETCH_SECONDS)
+                self._ports.work_queue.fetch(self._kind.name, timeout_seconds=FETCH_SECONDS),
+                self._watch.drained(),
             )
         except BusUnavailableError as error:
             log.warning("bus away", reason=str(error))
             return None
 
-    async def _unless_stopping(self, work: Coroutine[Any, Any, ResultT]) -> ResultT | None:
-        """Return what the work returns; None when the host is to stop before that: imports may take long."""
+    async def _unless_stopping(
+        self, work: Coroutine[Any, Any, ResultT], *others: Coroutine[Any, Any, object]
+    ) -> ResultT | None:
+        """Return what the work returns; None when the host is to stop before that: imports may take long.
+
+        Or when one of the others ends before that.
+        """
         working = asyncio.create_task(work)
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        ending = {asyncio.create_task(each) for each in (self._stopping.wait(), *others)}
+        await asyncio.wait({working, *ending}, return_when=asyncio.FIRST_COMPLETED)
+        for each in ending:
+            each.cancel()
         if not working.done():
             working.cancel()
         try:
@@ -172,8 +192,15 @@ class WorkerHost:
 
     # --- heartbeat --------------------------------------------------------------------------------
 
+    async def _look(self) -> None:
+        """See whether the worker is drained, and give back what it runs if that is wanted."""
+        if await self._watch.look() and self._watch.releases:
+            for attempt in list(self._attempts.values()):
+                await attempt.shut_down(self._watch.words)
+
     async def _beat(self) -> None:
         while True:
+            await self._look()
             await self._beat_once()
             await asyncio.sleep(self._settings.heartbeat_seconds)
 
@@ -192,6 +219,7 @@ class WorkerHost:
                     started_at=self._started_at,
                     seen_at=self._attempt_ports.clock.now(),
                     capabilities=self._settings.capabilities,
+                    drain=self._watch.drain,
                 )
             )
         except BusUnavailableError as error:

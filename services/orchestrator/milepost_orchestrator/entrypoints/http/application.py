@@ -25,7 +25,7 @@ from milepost_orchestrator.entrypoints.http.positions import PositionHeader
 from milepost_orchestrator.entrypoints.http.results_reading import results_reading
 from milepost_orchestrator.entrypoints.http.schedules import schedules
 from milepost_orchestrator.entrypoints.http.storage import storage
-from milepost_orchestrator.entrypoints.http.workers_reading import workers_reading
+from milepost_orchestrator.entrypoints.http.workers import workers
 
 ROUTERS = (
     operations_commanding,
@@ -36,7 +36,7 @@ ROUTERS = (
     checkpoints_commanding,
     checkpoints_reading,
     cleanup_commanding,
-    workers_reading,
+    workers,
     storage,
     dispatch,
     schedules,

@@ -32,6 +32,8 @@ _STATUS: dict[RejectionCode, int] = {
     RejectionCode.ALREADY_HELD: 409,
     RejectionCode.NOT_HELD: 409,
     RejectionCode.LIMIT_UNCHANGED: 409,
+    RejectionCode.WORKER_NOT_FOUND: 404,
+    RejectionCode.DRAIN_UNCHANGED: 409,
     RejectionCode.COUNT_DIFFERS: 409,
     RejectionCode.COUNT_NEEDED: 422,
     RejectionCode.TOO_MANY: 422,

@@ -3,7 +3,14 @@
   "use strict";
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-opens]");
-    if (opener) document.getElementById(opener.dataset.opens).showModal();
+    if (opener) {
+      const dialog = document.getElementById(opener.dataset.opens);
+      // What the button is about, where one dialog serves many: in its words and in its form.
+      for (const place of dialog.querySelectorAll("[data-about]")) {
+        place[place.matches("input") ? "value" : "textContent"] = opener.dataset.about;
+      }
+      dialog.showModal();
+    }
     const closer = event.target.closest("[data-closes]");
     if (closer) closer.closest("dialog").close();
   });
