@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from milepost_backtester.engine.account import AccountTables
 from milepost_backtester.engine.acting import ActingRun
 from milepost_backtester.engine.backtesting_engine import STATE_FIELDS, BacktestingEngine
-from milepost_backtester.engine.book import Book, Tables
+from milepost_backtester.engine.book import Book
 from milepost_backtester.engine.broker import Broker
 from milepost_backtester.engine.layouts import COUNT_PLACES, LOT, MONEY_PLACES, ORDER
 from milepost_backtester.engine.portfolio_broker import PortfolioBroker, SymbolBroker
@@ -127,7 +128,7 @@ ATTRIBUTES: dict[type, dict[str, str]] = {
         "cash_marks": "log",
         "position_marks": "log",
     },
-    Tables: {
+    AccountTables: {
         "money": "state: cash, borrow_cost",
         "counts": "state: next_order_id, fills, trades, refused, expired, margin_calls, lengths of the two below",
         "position": "state: position",

@@ -24,8 +24,8 @@ from milepost_runtime.errors import FingerprintMismatchError
 from milepost_runtime.fingerprints import accepted_differences
 
 from tests.backtester.backtest_doubles import ScriptedScores, digest_of, scripted_model, through_json
+from tests.backtester.job_doubles import Workplace, cancel_after
 from tests.backtester.portfolio_doubles import portfolio, some_rows
-from tests.backtester.test_backtester_job import Workplace, cancel_after
 from tests.support.bars import make_bars
 from tests.support.bridge import host_of
 from tests.support.trained import TrainedModel, trained_model

@@ -21,8 +21,8 @@ from milepost_runtime.fingerprints import accepted_differences
 from milepost_runtime.worker.kind import JobContext
 from pydantic import ValidationError
 
+from tests.backtester.job_doubles import cancel_after
 from tests.backtester.portfolio_doubles import FOUR_HOURS, holed, some_rows, spaced
-from tests.backtester.test_backtester_job import cancel_after
 from tests.support.bars import make_bars
 from tests.support.bridge import SpoolSink, host_of
 

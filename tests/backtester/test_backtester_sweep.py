@@ -26,6 +26,7 @@ from milepost_runtime.errors import CheckpointDamagedError, FingerprintMismatchE
 from milepost_runtime.fingerprints import accepted_differences
 
 from tests.backtester.backtest_doubles import Trader
+from tests.backtester.job_doubles import cancel_after
 from tests.backtester.sweep_doubles import (
     COMBINATIONS,
     FOLDS,
@@ -39,7 +40,6 @@ from tests.backtester.sweep_doubles import (
     sma,
     trials_of,
 )
-from tests.backtester.test_backtester_job import cancel_after
 from tests.support.bars import make_bars
 from tests.support.bridge import ManualClock, host_of
 

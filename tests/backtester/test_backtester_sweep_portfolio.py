@@ -10,7 +10,7 @@ from milepost_backtester.worker import BacktestKind
 from milepost_runtime.digests import digest_of_file
 from milepost_runtime.worker.kind import JobContext
 
-from tests.backtester.test_backtester_job import cancel_after
+from tests.backtester.job_doubles import cancel_after
 from tests.backtester.test_backtester_portfolio_job import Portfolio
 from tests.support.bridge import ManualClock, host_of
 

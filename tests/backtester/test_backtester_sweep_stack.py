@@ -12,7 +12,8 @@ from milepost_contracts.model import JsonObject
 from milepost_contracts.verdicts import Rejected
 from milepost_infra.endpoints import StackEndpoints
 
-from tests.backtester.test_backtester_stack import add_bars, results, saved
+from tests.backtester.portfolio_doubles import holed
+from tests.backtester.test_backtester_stack import add_bars, put_bars, results, saved
 from tests.support.harness import Harness, open_harness
 
 pytestmark = pytest.mark.integration
@@ -58,6 +59,37 @@ async def test_cancelled_and_resumed_on_another_worker_ends_the_same(
     (started,) = await harness.events(operation_id, Started)
     assert isinstance(started, Started)
     assert (started.unit, started.total_units, started.unit_name) == (20, COMBINATIONS, "combination")
+
+
+async def test_several_symbols_cancelled_and_resumed_elsewhere_end_the_same(
+    harness: Harness, tmp_path: Path
+) -> None:
+    """Three symbols with holes, sized by the equity of all, stopped at 4, resumed elsewhere: equal digests."""
+    names = ("one", "two", "three")
+    for name, bars in zip(names, holed(1, count=1_500), strict=True):
+        put_bars(harness, tmp_path, name, bars)
+    several = spec(
+        data=[{"name": name} for name in names],
+        strategy={
+            "name": "sma-cross",
+            "parameters": {"allow_short": True, "sizing": "equity", "quantity": 0.5},
+        },
+        grid={"fast": [2, 4, 6], "slow": [9, 12, 20]},
+        terms={"slippage_random_rate": 0.001, "borrow_rate": 0.05, "leverage_max": 3.0},
+    )
+    expected = await results(harness, await harness.start("sweep", several))
+    assert set(expected) >= set(SWEEP_FILES)
+
+    operation_id = await harness.start("sweep", several, stop_at_unit=4)
+    assert isinstance(await harness.end(operation_id), Cancelled)
+    assert await saved(harness, operation_id) == [(4, CheckpointReason.CANCELLATION)]
+    await harness.services.running[-1].stop()
+    await harness.services.worker("w-2", "sweep", **LEASE)
+    operation_id = await harness.resume(operation_id)
+    assert await results(harness, operation_id) == expected
+    (started,) = await harness.events(operation_id, Started)
+    assert isinstance(started, Started)
+    assert (started.unit, started.total_units) == (4, 9)
 
 
 async def test_a_killed_worker_costs_only_time(harness: Harness, tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
+from milepost_backtester.engine.errors import TornBarError
 from milepost_backtester.engine.orders import Conditions
+from milepost_backtester.engine.portfolio_strategy import EachSymbol
+from milepost_backtester.engine.strategy import CompiledRule
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.engine.waking import WakeWhen
 from milepost_backtester.strategies.bollinger import Bollinger
@@ -30,6 +33,7 @@ from milepost_contracts.specs.strategies import (
 )
 
 from tests.backtester.backtest_doubles import Script, Trader, bars_of, digest_of, through_json
+from tests.backtester.portfolio_doubles import holed, portfolio
 from tests.support.bars import make_bars
 
 pytestmark = pytest.mark.unit
@@ -279,3 +283,54 @@ def test_orders_that_are_scheduled_change_nothing(seed: int, terms: Terms, steps
     assert watched.sights == awake.sights
     assert digest_of(fast) == digest_of(slow)
     assert fast.state_dict() == slow.state_dict()
+
+
+@pytest.mark.parametrize("tier", ["compiled", "python"])
+def test_the_broker_values_the_account_wherever_a_run_stops(tier: Any) -> None:
+    """After bars, after none, after a state was put back, its equity is the curve's last, of any symbols."""
+    for bars, make in (
+        (make_bars(300), LIBRARY["sma"]),
+        (portfolio(holed(3, 300)), lambda: EachSymbol({name: LIBRARY["sma"]() for name in "abc"})),
+    ):
+        engine, other = (BacktestingEngine(bars, make(), terms=TERMS, tier=tier) for _ in range(2))
+        for stop in (1, 200, 150, 201):
+            assert engine.advance(stop) == max(stop, engine.bar_index)
+            assert engine.broker.equity == engine.equity[-1]
+        assert len(engine.fills) > 3
+        other.load_state_dict(through_json(engine.state_dict()), engine.logs.copy())
+        assert other.broker.equity == engine.equity[-1]
+
+
+class Breaking(Script):
+    """A compiled rule, in plain Python, that fails in the second chunk that it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def on_bar(self, bar: Any, broker: Any) -> None:
+        """Nothing."""
+
+    def compiled_rule(self) -> CompiledRule:
+        """Return it."""
+
+        def signals(start: int, stop: int, *arrays: Any) -> None:
+            del stop
+            if start:
+                raise RuntimeError("wrong line reached")
+            arrays[-1][:] = 2.0
+
+        return CompiledRule(signals, np.empty(0), np.empty(0))
+
+
+def test_a_compiled_rule_that_fails_leaves_the_bars_before_it_done() -> None:
+    """The engine is torn after the bars that were done, and goes on from their state."""
+    engine = engine_in("compiled", Breaking(), make_bars(100))
+    engine.advance(40)
+    state = engine.state_dict()
+    with pytest.raises(RuntimeError, match="wrong line"):
+        engine.advance(60)
+    assert engine.bar_index == 40
+    with pytest.raises(TornBarError):
+        engine.advance()
+    engine.load_state_dict(state)
+    assert engine.state_dict() == state

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
 
+from milepost_backtester.engine.account import COUNTED, Outcome
 from milepost_backtester.engine.acting import ActingRun
 from milepost_backtester.engine.bars import Bar, Bars, Floats, Integers
-from milepost_backtester.engine.book import COUNTED, Book, Outcome
+from milepost_backtester.engine.book import Book
 from milepost_backtester.engine.broker import Broker
 from milepost_backtester.engine.errors import StateError, TornBarError
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
@@ -198,13 +199,17 @@ class BacktestingEngine:
         if self._torn:
             raise TornBarError(f"after bar {self._bar_index}")
         stop = len(self._bars) if until is None else min(until, len(self._bars))
+        start = self._bar_index
+        stop = max(start, stop)
         try:
             self._tier_run.run(stop)
             self._bar_index = stop
+            self._show_last_bar()
             self._desk.refresh()
         except BaseException:
             self._torn = True
-            self._bar_index = self._bar.index
+            # Compiled code that failed has shown nobody the bar.
+            self._bar_index = max(start, self._bar.index)
             raise
         return self._bar_index
 
@@ -239,6 +244,13 @@ class BacktestingEngine:
         self._tier_run.load_state_dict(_copied(state["strategy"]))
         self._bar_index = bar_index
         self._torn = False
+        self._show_last_bar()
+
+    def _show_last_bar(self) -> None:
+        """Let the broker value the account at the last bar done, which compiled code does not show it."""
+        last = self._bar.index = self._bar_index - 1
+        if last >= 0 and isinstance(self._bars, Bars):
+            self._bar.close = self._bars.close.item(last)
 
     def _run_of(self, bars: Bars, strategy: Strategy, tier: Tier) -> TierRun:
         match tier:

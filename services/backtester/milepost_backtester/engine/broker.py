@@ -197,11 +197,11 @@ class Broker:
     def hand_over(self) -> None:
         """Give the book what was decided."""
         if self.cancelled:
-            self._book.remove(self.cancelled)
+            self._book.now.remove(self.cancelled)
             self.cancelled.clear()
         if self.decided:
             for order_id, group in self._links.items():
-                self._book.link(order_id, group)
+                self._book.now.link(order_id, group)
             self._links.clear()
             self._book.append(self.decided)
             self.acts_next = any(row[KIND] == MARKET for row in self.decided)

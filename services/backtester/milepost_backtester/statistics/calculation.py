@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 import numpy as np
 
+from milepost_backtester.engine.account import Outcome
 from milepost_backtester.engine.backtesting_engine import EquityCurve
 from milepost_backtester.engine.bars import Floats
-from milepost_backtester.engine.book import Outcome
 from milepost_backtester.statistics.benchmark import benchmark_figures
 from milepost_backtester.statistics.drawdowns import find_drawdowns
 from milepost_backtester.statistics.figures import Statistics, Undefined, statistics_of

@@ -13,9 +13,9 @@ from milepost_contracts.specs.sweep import SweepSpec
 from milepost_runtime.digests import canonical_json
 from milepost_runtime.worker.kind import JobResult
 
+from milepost_backtester.engine.account import Outcome
 from milepost_backtester.engine.backtesting_engine import EquityCurve
 from milepost_backtester.engine.bars import Bars
-from milepost_backtester.engine.book import Outcome
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.parquet import MEDIA_TYPE, write_table
 from milepost_backtester.statistics import Statistics, compute_statistics
