@@ -2,7 +2,8 @@
 
 The job as a worker's child runs it: bridge, the child's own sink with its writing thread, the spool with its
 fsyncs. A request is due at a random moment of a run; the time ends when the sink announces the checkpoint, which
-then would survive a power cut. It begins when the request is due, not when Python lets its thread run.
+then would survive a power cut. It begins when the request is due, not when Python lets its thread run. Beside each
+stop stands what the disk itself takes at that moment: one new file of 4 KiB, written and fsynced.
 
 Cost, counted in the run itself: processor time of building checkpoints in the computing thread, and of every
 thread but that one, against what is left. A second is one of the computing thread's own, so that other processes
@@ -10,9 +11,11 @@ on the machine change nothing. Beside it pairs of whole runs with and without, w
 Run it alone: ``python -m tests.benchmarks.bench_backtest_stops``.
 """
 
+import os
 import queue
 import random
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -33,9 +36,11 @@ from milepost_backtester.worker import BacktestKind
 from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReason
 from milepost_runtime.bridge.cancellation import CancellationToken, StopRequest
 from milepost_runtime.bridge.host import BridgeHost
+from milepost_runtime.checkpoints import spool as spool_module
 from milepost_runtime.checkpoints.spool import Spool
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.digests import digest_of_file
+from milepost_runtime.worker.child import SWITCH_SECONDS
 from milepost_runtime.worker.child_sink import ChildSink
 from milepost_runtime.worker.kind import JobContext
 from milepost_runtime.worker.messages import Staged
@@ -59,15 +64,26 @@ def measure(directory: Path | None = None, *, quick: bool = False) -> list[Row]:
     """Return seconds to a durable cancellation, and the cost of checkpoints as a share."""
     with tempfile.TemporaryDirectory(prefix="milepost-bench-", dir=directory) as name:
         place = Path(name)
-        rows: list[Row] = []
-        for bars in STOPPED_BARS:
-            data = Data.write(place / "stopped.parquet", bars)
-            for tier in TIERS:
-                rows.extend(_stops(Workplace(place, data), tier, STOPS_QUICK if quick else STOPS))
+        rows = measure_stops(place, STOPS_QUICK if quick else STOPS)
         data = Data.write(place / "costly.parquet", COSTLY_BARS_QUICK if quick else COSTLY_BARS)
         for tier in TIERS:
             rows.extend(_cost(Workplace(place, data), tier))
         return rows
+
+
+def measure_stops(place: Path, count: int) -> list[Row]:
+    """Return how soon so many cancellations of each run are durable, and what the time went into."""
+    rows: list[Row] = []
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)  # as a worker's child
+    try:
+        for bars in STOPPED_BARS:
+            data = Data.write(place / "stopped.parquet", bars)
+            for tier in TIERS:
+                rows.extend(_stops(Workplace(place, data), tier, count))
+    finally:
+        sys.setswitchinterval(before)
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,7 @@ class Workplace:
     """Makes jobs and their sinks."""
 
     def __init__(self, directory: Path, data: Data) -> None:
-        self._directory = directory
+        self.directory = directory
         self._data = data
 
     def job(self, tier: str, strategy: str, parameters: dict[str, Any]) -> BacktestJob:
@@ -101,7 +117,7 @@ class Workplace:
             "tier": tier,
         }
         inputs = {self._data.digest: self._data.path}
-        return BacktestKind().create_job(JobContext("op-1", spec, inputs, self._directory))
+        return BacktestKind().create_job(JobContext("op-1", spec, inputs, self.directory))
 
     @contextmanager
     def sink(
@@ -115,7 +131,7 @@ class Workplace:
                 staged()
                 host.staged.put(Path(message.directory))
 
-        with tempfile.TemporaryDirectory(dir=self._directory) as directory:
+        with tempfile.TemporaryDirectory(dir=self.directory) as directory:
             spool = Spool(Path(directory))
             sink = ChildSink(
                 spool=spool,
@@ -175,15 +191,19 @@ def _stops(workplace: Workplace, tier: str, count: int) -> list[Row]:
     whole = min(_whole_run_seconds(workplace, job, first) for _ in range(3))
     taken = [_stop(workplace, job, first, generator.uniform(0, 0.8 * whole)) for _ in range(count)]
     found = [stop for stop in taken if stop is not None]
-    seconds = [stop.seconds for stop in found]
     name = f"{tier} tier, {job.total_units:,} bars: request to durable cancellation"
-    writing = statistics.median(stop.writing_seconds for stop in found)
-    return [
-        (f"{name}, median of {len(found)}", statistics.median(seconds) * 1e3, "ms"),
-        (f"{name}, p90", float(np.quantile(seconds, 0.9)) * 1e3, "ms"),
-        (f"{name}, p99", float(np.quantile(seconds, 0.99)) * 1e3, "ms"),
-        (f"{name}, processor time of the writing thread", writing * 1e3, "ms"),
+    shares = ((0.5, f"median of {len(found)}"), (0.9, "p90"), (0.99, "p99"))
+    quantiles = {
+        part: [float(np.quantile([getattr(stop, part) for stop in found], share)) for share, _ in shares]
+        for part in PARTS
+    }
+    rows = [
+        (f"{name}{PARTS[part]}, {words}", value * 1e3, "ms")
+        for part, values in quantiles.items()
+        for value, (_, words) in zip(values, shares, strict=True)
     ]
+    ratio = quantiles["seconds"][-1] / quantiles["disk_seconds"][-1]
+    return [*rows, (f"{name}, its p99 in the disk's own p99", ratio, "")]
 
 
 def _whole_run_seconds(workplace: Workplace, job: BacktestJob, first: dict[str, Any]) -> float:
@@ -200,26 +220,90 @@ class Stop:
 
     seconds: float
     """From the moment that it was due to the moment that it is durable."""
+    noticed_seconds: float
+    """Of that: until the computing thread has come to a boundary and takes the state."""
+    fsync_seconds: float
+    """Of that: waiting for the disk."""
     writing_seconds: float
     """Processor time of the writing thread, which has written this checkpoint only."""
+    disk_seconds: float
+    """What one new file of 4 KiB took to be written and fsynced right after it."""
+
+
+PARTS = {
+    "seconds": "",
+    "noticed_seconds": ": until the boundary",
+    "fsync_seconds": ": waiting for fsyncs",
+    "writing_seconds": ": processor time of the writing thread",
+    "disk_seconds": ": one fsync of 4 KiB beside it",
+}
 
 
 def _stop(workplace: Workplace, job: BacktestJob, first: dict[str, Any], after: float) -> Stop | None:
     """Return how long one cancellation took; None when the run was over before."""
     _rewind(job, first)
     token = CancellationToken()
-    durable: list[Stop] = []
+    durable: list[tuple[float, float]] = []
     timer = threading.Timer(after, lambda: token.request(StopRequest(CheckpointReason.CANCELLATION)))
 
     def staged() -> None:
-        durable.append(Stop(time.perf_counter() - due, time.thread_time()))
+        durable.append((time.perf_counter() - due, time.thread_time()))
 
-    with workplace.sink(job.total_units, staged) as sink:
+    with _watched() as watch, workplace.sink(job.total_units, staged) as sink:
         due = time.perf_counter() + after
         timer.start()
         finished = job.run(_host(job, sink, token, NEVER))
         timer.join()
-    return None if finished else durable[0]
+    if finished:
+        return None
+    seconds, writing_seconds = durable[0]
+    disk_seconds = _disk_seconds(workplace.directory)
+    return Stop(seconds, watch.save_began - due, watch.fsync_seconds, writing_seconds, disk_seconds)
+
+
+class _Watch:
+    """When the state was taken, and how long the disk was waited for."""
+
+    def __init__(self) -> None:
+        self.save_began = 0.0
+        self.fsync_seconds = 0.0
+
+
+@contextmanager
+def _watched() -> Iterator[_Watch]:
+    watch = _Watch()
+    save = BacktestingProgressBridge._save
+
+    def noted(*arguments: Any, **options: Any) -> None:
+        watch.save_began = time.perf_counter()
+        save(*arguments, **options)
+
+    def timed(fsync: Callable[..., None]) -> Callable[..., None]:
+        def waited(*arguments: Any) -> None:
+            began = time.perf_counter()
+            fsync(*arguments)
+            watch.fsync_seconds += time.perf_counter() - began
+
+        return waited
+
+    with (
+        patch.object(BacktestingProgressBridge, "_save", noted),
+        patch.object(spool_module, "fsync_together", timed(spool_module.fsync_together)),
+        patch.object(spool_module, "fsync_directory", timed(spool_module.fsync_directory)),
+    ):
+        yield watch
+
+
+def _disk_seconds(directory: Path) -> float:
+    path = directory / "probe"
+    began = time.perf_counter()
+    with path.open("xb") as file:
+        file.write(bytes(4096))
+        file.flush()
+        os.fsync(file.fileno())
+    seconds = time.perf_counter() - began
+    path.unlink()
+    return seconds
 
 
 def _rewind(job: BacktestJob, first: dict[str, Any]) -> None:
@@ -298,8 +382,13 @@ def _run_cost(
 
 
 def main() -> None:
-    """Print the figures."""
-    for name, value, unit in measure():
+    """Print the figures; ``stops N``: only those of so many cancellations of each run."""
+    if sys.argv[1:2] == ["stops"]:
+        with tempfile.TemporaryDirectory(prefix="milepost-bench-") as place:
+            rows = measure_stops(Path(place), int(sys.argv[2]))
+    else:
+        rows = measure()
+    for name, value, unit in rows:
         print(f"{name:95} {value:10.2f} {unit}")
 
 

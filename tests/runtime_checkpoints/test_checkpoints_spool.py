@@ -8,6 +8,7 @@ import pytest
 import xxhash
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.checkpoints import CheckpointReason
+from milepost_runtime.checkpoints import spool as spool_module
 from milepost_runtime.checkpoints.data import CheckpointData, FileWriter
 from milepost_runtime.checkpoints.spool import INDEX_FILE, Spool
 from milepost_runtime.checksums import FileChecksum
@@ -211,3 +212,22 @@ def test_damage_is_found_by_either(spool, said, damaged):
     (directory / "a.bin").write_bytes(damaged)
     with pytest.raises(CheckpointDamagedError, match=r"a\.bin"):
         spool.load(directory)
+
+
+def test_the_name_of_an_operation_is_durable_with_its_first_checkpoint(spool, tmp_path, monkeypatch):
+    """What a directory lies in is fsynced with the files, also when a process that died made it; then no more."""
+    together: list[list[str]] = []
+    fsync = spool_module.fsync_together
+
+    def noted(files, directories):
+        together.append([str(directory.relative_to(tmp_path)) for directory in directories[1:]])
+        fsync(files, directories)
+
+    monkeypatch.setattr(spool_module, "fsync_together", noted)
+    stage_only(spool)
+    stage_only(spool, name="000002")
+    another = Spool(tmp_path / "spool")
+    stage_only(another, name="000003")
+    spool.discard(spool.directory("op-1", "000001"))
+    stage_only(another, name="000004")
+    assert [sorted(above) for above in together] == [[".", "spool"], [], ["spool"], []]

@@ -1,8 +1,8 @@
 """The local spool: where a checkpoint first becomes durable, as one directory that is whole or absent.
 
 States of a staged checkpoint: absent -> being written (a hidden directory) -> complete (renamed) -> discarded
-(renamed away, then removed). Authority: only the rename makes it exist; before it every file, the index and the
-directory are fsynced, all at the same time. Failures: a
+(renamed away, then removed). Authority: only the rename makes it exist; before it every file, the index, the
+directory and what it lies in are fsynced, all at the same time. Failures: a
 kill at any moment leaves either nothing under the name or the whole checkpoint, plus a hidden directory that
 ``remove_torn`` clears when the next process starts.
 
@@ -28,7 +28,7 @@ from milepost_runtime.checksums import Proof, measure_both, proof_of
 from milepost_runtime.clock import random_id
 from milepost_runtime.digests import FileDigest, canonical_json, digest_of_bytes, measure_file
 from milepost_runtime.errors import CheckpointDamagedError, CheckpointNotFoundError
-from milepost_runtime.store.durable import fsync_directory, fsync_together, make_directory
+from milepost_runtime.store.durable import create_directory, fsync_directory, fsync_together
 
 INDEX_FILE = "checkpoint.json"
 _TORN = "."
@@ -59,6 +59,8 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._durable: set[Path] = set()
+        """Directories of operations whose own names are known to be durable."""
 
     def stage(
         self,
@@ -80,20 +82,28 @@ class Spool:
         parent = self._root / _token(operation_id)
         final = parent / _token(checkpoint_name)
         _check_names(data)
-        make_directory(parent)
+        above = self._create(parent)
         torn = parent / f"{_TORN}{random_id(checkpoint_name)}"
         try:
             torn.mkdir()
-            _write(torn, data, reason, total_units)
+            _write(torn, data, reason, total_units, above)
             self.discard(final)
             torn.rename(final)
         except BaseException:
             shutil.rmtree(torn, ignore_errors=True)
             raise
         fsync_directory(parent)
+        self._durable.add(parent)
         for writer in data.files.values():
             writer.staged()
         return final
+
+    def _create(self, parent: Path) -> set[Path]:
+        """Create an operation's directory; return which directories have to be fsynced for its name."""
+        if parent in self._durable and parent.is_dir():
+            return set()
+        # Whoever made it before may have died too early.
+        return {*create_directory(parent), parent.parent}
 
     def load(self, directory: Path) -> StagedCheckpoint:
         """Return a staged checkpoint, every file verified and its digest computed in one pass.
@@ -155,7 +165,10 @@ class Spool:
         return len(torn)
 
 
-def _write(torn: Path, data: CheckpointData, reason: CheckpointReason, total_units: int) -> None:
+def _write(
+    torn: Path, data: CheckpointData, reason: CheckpointReason, total_units: int, above: set[Path]
+) -> None:
+    """Write everything and make it durable, with the names in the directories ``above``."""
     index = _Index(
         unit=data.unit,
         total_units=total_units,
@@ -166,7 +179,8 @@ def _write(torn: Path, data: CheckpointData, reason: CheckpointReason, total_uni
         summary=data.summary,
     )
     (torn / INDEX_FILE).write_bytes(canonical_json(index.model_dump(mode="json")))
-    fsync_together([torn / name for name in (*(file.name for file in index.files), INDEX_FILE)], torn)
+    names = (*(file.name for file in index.files), INDEX_FILE)
+    fsync_together([torn / name for name in names], [torn, *above])
 
 
 def _write_files(torn: Path, data: CheckpointData) -> Iterator[_SpooledFile]:

@@ -36,32 +36,36 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def fsync_together(files: Sequence[Path], directory: Path) -> None:
-    """Make files and the names in their directory durable, all at the same time.
+def fsync_together(files: Sequence[Path], directories: Sequence[Path]) -> None:
+    """Make files and the names in some directories, at least one, durable, all at the same time.
 
     The disk is told to write everything before anybody waits: one round of waiting instead of one for each file,
     which on a disk that others use is most of the time, and nearly all of it in the slowest cases.
     """
-    if not files:
-        fsync_directory(directory)
-        return
-    with ThreadPoolExecutor(min(SYNCING_MAX, len(files)), "sync") as threads:
-        others = [threads.submit(fsync_file, file) for file in files[1:]]
-        others.append(threads.submit(fsync_directory, directory))
-        fsync_file(files[0])
+    count = len(files) + len(directories) - 1
+    with ThreadPoolExecutor(max(1, min(SYNCING_MAX, count)), "sync") as threads:
+        others = [threads.submit(fsync_file, file) for file in files]
+        others += [threads.submit(fsync_directory, directory) for directory in directories[1:]]
+        fsync_directory(directories[0])
     for done in others:
         done.result()
 
 
 def make_directory(directory: Path) -> None:
     """Create a directory and its missing parents, each name durable."""
+    for parent in create_directory(directory):
+        fsync_directory(parent)
+
+
+def create_directory(directory: Path) -> list[Path]:
+    """Create a directory and its missing parents; return the directories that have to be fsynced for it."""
     missing: list[Path] = []
     while not directory.is_dir():
         missing.append(directory)
         directory = directory.parent
     for child in reversed(missing):
         child.mkdir(exist_ok=True)
-        fsync_directory(child.parent)
+    return [child.parent for child in reversed(missing)]
 
 
 @contextmanager
