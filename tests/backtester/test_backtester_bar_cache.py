@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from milepost_backtester import bar_cache
-from milepost_backtester.bar_cache import BAR_BYTES, HEADER_BYTES, BarCache
+from milepost_backtester.bar_cache import BAR_BYTES, CACHE_BYTES_MAX, HEADER_BYTES, BarCache, cache_bytes_of
 from milepost_backtester.bar_table import COLUMNS
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.market_data import SCHEMA, load_bars
 from milepost_backtester.parquet import write_table
+from milepost_backtester.sweep.worker import SweepKind
 from milepost_backtester.worker import BacktestKind
 from milepost_runtime.digests import digest_of_file
 from milepost_runtime.worker.kind import JobContext
@@ -177,3 +178,26 @@ def test_a_job_with_cached_bars_is_the_same(source: Source, tmp_path: Path) -> N
     for later in logs[1:]:
         for name in ("equity", "cash", "position", "fills", "trades"):
             assert np.array_equal(getattr(later, name), getattr(logs[0], name))
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept"), [("", 2), (str(ENTRY_BYTES), 1), (str(ENTRY_BYTES - 1), 0), ("0", 0)]
+)
+def test_its_size_is_a_setting(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, kept: int
+) -> None:
+    """MILEPOST_BAR_CACHE_BYTES bounds what backtests and sweeps keep; 0 keeps nothing."""
+    monkeypatch.setenv("MILEPOST_BAR_CACHE_BYTES", setting)
+    for seed, (kind, grid) in enumerate(((BacktestKind(), {}), (SweepKind(), {"grid": {"fast": [5]}}))):
+        path, digest = source.file(seed)
+        spec = {"data": {"name": "walk", "digest": digest}, "strategy": {"name": "sma-cross"}, **grid}
+        kind.create_job(JobContext("op-1", spec, {digest: path}, tmp_path, tmp_path / "cache"))
+    assert len(list((tmp_path / "cache").glob("bars/*.bars"))) == kept
+
+
+def test_a_size_that_is_none_is_refused_in_words() -> None:
+    """The setting, what it was and what it should be are named."""
+    assert cache_bytes_of({}) == CACHE_BYTES_MAX
+    for text in ("4GiB", "-1", "1.5", "\u00b2"):
+        with pytest.raises(ValueError, match="MILEPOST_BAR_CACHE_BYTES must be a whole number of bytes"):
+            cache_bytes_of({"MILEPOST_BAR_CACHE_BYTES": text})

@@ -12,7 +12,8 @@ from milepost_backtester.engine.backtesting_engine import BacktestingEngine, Equ
 from milepost_backtester.engine.orders import Conditions
 from milepost_backtester.engine.records import Fill, RoundTrip
 from milepost_backtester.engine.terms import Terms
-from milepost_backtester.results import Run, write_results
+from milepost_backtester.results import write_results
+from milepost_backtester.run import Run
 from milepost_backtester.statistics import Statistics, compute_statistics, monthly_returns
 from milepost_backtester.statistics.compiled_peaks import falls
 from milepost_runtime.digests import canonical_json

@@ -15,14 +15,15 @@ from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.portfolio_strategy import EachSymbol
 from milepost_backtester.engine.terms import Terms
-from milepost_backtester.results import Run, write_results
+from milepost_backtester.results import write_results
+from milepost_backtester.run import Run
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.sweep import SweepSpec
 from pydantic import ValidationError
 
 from tests.backtester.acting_doubles import ActingTrader, Risk
 from tests.backtester.backtest_doubles import Trader, digest_of, through_json
-from tests.backtester.test_backtester_job import Workplace
+from tests.backtester.job_doubles import Workplace
 from tests.backtester.test_backtester_tiers import LIBRARY, Sleeper
 from tests.support.bars import make_bars
 

@@ -16,7 +16,8 @@ from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.market_data import SCHEMA, load_bars
 from milepost_backtester.parquet import write_table
-from milepost_backtester.results import Run, write_results
+from milepost_backtester.results import write_results
+from milepost_backtester.run import Run
 from milepost_backtester.segments import SegmentedLogs
 from milepost_backtester.strategies.sma_cross import SmaCross
 from milepost_contracts.specs.backtest import SmaCrossParameters

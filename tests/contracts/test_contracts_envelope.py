@@ -17,8 +17,8 @@ from milepost_contracts.messages import (
     encode,
     envelop_command,
     envelop_event,
-    problems_of,
 )
+from milepost_contracts.problems import problems_of
 from milepost_contracts.upcasting import UpcasterRegistry, decode_event
 from milepost_contracts.verdicts import VERDICT
 from pydantic import ValidationError

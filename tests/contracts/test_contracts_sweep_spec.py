@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from milepost_contracts.messages import problems_of
+from milepost_contracts.problems import problems_of
 from milepost_contracts.specs.strategies import SmaCrossParameters
 from milepost_contracts.specs.sweep import RANKABLE, SweepSpec
 from milepost_contracts.specs.sweep_combinations import GridError, combinations_of

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from milepost_contracts.failures import Problem
-from milepost_contracts.messages import problems_of
 from milepost_contracts.model import ContractModel
+from milepost_contracts.problems import problems_of
 from milepost_contracts.specs import training
 from milepost_contracts.specs.bars_labels import ReturnLabel
 from milepost_contracts.specs.bars_losses import HuberLoss

@@ -12,12 +12,11 @@ the six columns one after the other, 8 bytes little-endian for each value.
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import structlog
 from milepost_contracts.model import JsonObject
 from milepost_runtime.checksums import RunningChecksum
 from milepost_runtime.clock import random_id
@@ -35,8 +34,24 @@ VALUE_BYTES = 8
 BAR_BYTES = VALUE_BYTES * len(COLUMNS)
 CACHE_BYTES_MAX = 4 * 1024**3
 """About 90 million bars."""
+BYTES_VARIABLE = "MILEPOST_BAR_CACHE_BYTES"
 
-log = structlog.get_logger()
+
+def cache_bytes_of(environment: Mapping[str, str]) -> int:
+    """Return how much of the disk cached bars may take; 0: nothing is cached.
+
+    Raises:
+        ValueError: the setting is no number from 0.
+    """
+    text = environment.get(BYTES_VARIABLE, "")
+    if not text:
+        return CACHE_BYTES_MAX
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(
+            f"{BYTES_VARIABLE} must be a whole number of bytes, 0 for no cache, not {text!r};"
+            f" 4 GiB are {CACHE_BYTES_MAX}"
+        )
+    return int(text)
 
 
 class BarCache:
@@ -47,9 +62,11 @@ class BarCache:
         self._bytes_max = bytes_max
 
     @classmethod
-    def of(cls, context: JobContext) -> Self | None:
-        """Return the worker's cache; None where it keeps nothing between operations."""
-        return None if context.cache_directory is None else cls(context.cache_directory / "bars")
+    def of(cls, context: JobContext, *, bytes_max: int = CACHE_BYTES_MAX) -> Self | None:
+        """Return the worker's cache; None where it keeps nothing between operations, or may take nothing."""
+        if context.cache_directory is None or not bytes_max:
+            return None
+        return cls(context.cache_directory / "bars", bytes_max=bytes_max)
 
     def load(self, path: Path, digest: str) -> Bars:
         """Return the bars of the canonical file ``path``, whose bytes have this digest.
@@ -66,7 +83,7 @@ class BarCache:
             try:
                 self._write(entry, digest, bars)
             except OSError as error:
-                log.warning("bars are not cached", reason=str(error))
+                _warn("bars are not cached", reason=str(error))
         return bars
 
     def _read(self, entry: Path, digest: str) -> Bars | None:
@@ -80,7 +97,7 @@ class BarCache:
         checksum.update(memoryview(columns))
         whole = rest == 0 <= count and content[:HEADER_BYTES].tobytes() == _header(digest, count, checksum)
         if not whole:
-            log.warning("cached bars are damaged or of another version", entry=entry.name)
+            _warn("cached bars are damaged or of another version", entry=entry.name)
             entry.unlink(missing_ok=True)
             return None
         with contextlib.suppress(OSError):
@@ -125,6 +142,12 @@ class BarCache:
                 return
             path.unlink(missing_ok=True)  # whoever has it mapped keeps it
             kept_bytes -= size_bytes
+
+
+def _warn(event: str, **fields: str) -> None:
+    import structlog  # noqa: PLC0415 - a tenth of a second that most processes never need
+
+    structlog.get_logger().warning(event, **fields)
 
 
 def _columns(bars: Bars) -> Iterator[memoryview]:

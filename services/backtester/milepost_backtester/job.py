@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from milepost_contracts.messages import problems_of
 from milepost_contracts.model import JsonObject
+from milepost_contracts.problems import problems_of
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
@@ -18,7 +18,7 @@ from milepost_runtime.fingerprints import environment_entries
 from milepost_runtime.worker.kind import JobContext, JobResult
 from pydantic import BaseModel, ValidationError
 
-from milepost_backtester.bar_cache import BarCache
+from milepost_backtester.bar_cache import CACHE_BYTES_MAX, BarCache
 from milepost_backtester.bridge import BacktestingProgressBridge, log_lengths
 from milepost_backtester.engine.backtesting_engine import (
     ENGINE_VERSION,
@@ -29,7 +29,7 @@ from milepost_backtester.engine.bars import Floats
 from milepost_backtester.engine.portfolio_strategy import EachSymbol
 from milepost_backtester.engine.strategy import Tier
 from milepost_backtester.engine.terms import Terms
-from milepost_backtester.results import RESULT_FILES, Run, write_results
+from milepost_backtester.run import Run
 from milepost_backtester.segments import SegmentedLogs
 from milepost_backtester.strategies.inputs import FingerprintedStrategy
 from milepost_backtester.strategies.registry import StrategyClass, check_parameters, find_strategy
@@ -78,6 +78,9 @@ class BacktestJob:
 
     def write_results(self, directory: Path) -> JobResult:
         """Write the result files."""
+        # Figures and pictures come with the end, which most of what is started has not reached yet.
+        from milepost_backtester.results import RESULT_FILES, write_results  # noqa: PLC0415
+
         statistics = write_results(self._engine, self._run, directory)
         return JobResult(files=dict(RESULT_FILES), summary=asdict(statistics))
 
@@ -123,8 +126,8 @@ class BacktestJob:
         return {"symbols_held": float(np.count_nonzero(position[:, -1]))}
 
 
-def create_backtest_job(context: JobContext) -> BacktestJob:
-    """Build the job of a spec.
+def create_backtest_job(context: JobContext, *, cache_bytes_max: int = CACHE_BYTES_MAX) -> BacktestJob:
+    """Build the job of a spec; ``cache_bytes_max``: what the worker's cached bars may take.
 
     Raises:
         ValueError: the spec, the strategy or the bars are unusable; every problem is named.
@@ -132,7 +135,7 @@ def create_backtest_job(context: JobContext) -> BacktestJob:
     spec = _spec_of(context.spec)
     strategy_class = find_strategy(spec.strategy.name)
     parameters = check_parameters(strategy_class, spec.strategy.parameters)
-    bars = load_symbols(spec, context.inputs, strategy_class, BarCache.of(context))
+    bars = load_symbols(spec, context.inputs, strategy_class, BarCache.of(context, bytes_max=cache_bytes_max))
     if spec.warm_up_bars >= len(bars):
         raise ValueError(
             f"spec.warm_up_bars: {spec.warm_up_bars} of {len(bars)} bars leave none to trade: give fewer"

@@ -17,7 +17,7 @@ from milepost_backtester.bar_files import read_csv, read_parquet
 from milepost_backtester.bar_parsing import parse_numbers, parse_timestamps
 from milepost_backtester.bar_table import COLUMNS, BarProblem, BarProblemsError, BarTable
 from milepost_backtester.engine.bars import Bars
-from milepost_backtester.parquet import TIMESTAMP, Schema, pa, read_table, write_table
+from milepost_backtester.parquet import TIMESTAMP, Array, Schema, pa, read_table, write_table
 
 __all__ = [
     "COLUMNS",
@@ -124,13 +124,23 @@ def load_bars(path: Path) -> Bars:
         raise BarProblemsError([BarProblem(None, "", f"not canonical bars: {_words(table.schema)}")])
     if any(column.null_count for column in table.columns):
         raise BarProblemsError([BarProblem(None, "", "not canonical bars: values are missing")])
-    values = {name: table[name].to_numpy() for name in COLUMNS}
-    values["timestamp"] = values["timestamp"].astype("datetime64[ns]").astype(np.int64)
+    values: dict[str, NDArray[Any]] = {name: _numbers(table[name], np.float64) for name in COLUMNS[1:]}
+    values["timestamp"] = _numbers(table["timestamp"], np.int64)
     rows = np.arange(1, len(table) + 1, dtype=np.int64)
     problems = check_values(values, rows)
     if problems:
         raise BarProblemsError(problems)
     return Bars(**{name: np.ascontiguousarray(column) for name, column in values.items()})
+
+
+def _numbers(column: Array, kind: type[np.float64 | np.int64]) -> NDArray[Any]:
+    """Return a column without gaps as it lies in memory; Arrow's own way loads pandas where there is one."""
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * np.dtype(kind).itemsize)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate([np.empty(0, kind), *chunks])
 
 
 def _convert(table: BarTable) -> tuple[Bars | None, list[BarProblem]]:

@@ -45,4 +45,6 @@ def read_table(path: Path) -> Table:
     Raises:
         OSError, pyarrow.ArrowException: it is not there, or not Parquet.
     """
-    return pq.read_table(path, partitioning=None)
+    # pyarrow's own read_table loads its datasets, and with them pandas where there is one.
+    with pq.ParquetFile(path) as file:
+        return file.read()

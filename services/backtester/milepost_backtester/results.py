@@ -1,20 +1,19 @@
 """The result files of a finished run; the same run writes the same bytes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from milepost_contracts.model import JsonObject
 from milepost_runtime.digests import canonical_json
 
 from milepost_backtester.engine.backtesting_engine import BacktestingEngine, EquityCurve
-from milepost_backtester.engine.bars import Bars, Floats, Integers
+from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.layouts import Table
-from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.parquet import MEDIA_TYPE, write_table
 from milepost_backtester.report.content import FillMarks, Instrument, ReportContent, TradeMarks
 from milepost_backtester.report.writing import REPORT_FILES, write_report
+from milepost_backtester.run import Run
 from milepost_backtester.statistics import Statistics, compute_statistics
 from milepost_backtester.statistics.symbols import SymbolStatistics, symbol_statistics
 from milepost_backtester.tables import (
@@ -34,18 +33,6 @@ RESULT_FILES = {
     **REPORT_FILES,
 }
 """Round trips, fills, the account at every bar, the figures, and all of it for people; media types by name."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What was run, as far as the engine does not know it."""
-
-    title: str
-    symbols: tuple[str, ...]
-    """Names, in the order of the engine's symbols."""
-    bars: Bars | PortfolioBars
-    spec: JsonObject
-    initial_cash: float
 
 
 def write_results(engine: BacktestingEngine, run: Run, directory: Path) -> Statistics:

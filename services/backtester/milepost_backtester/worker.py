@@ -1,5 +1,6 @@
 """The kind ``backtest``, as workers find it by entry point; cheap to import, the arrays come with the job."""
 
+import os
 from importlib import import_module
 
 from milepost_contracts.checkpoints import CheckpointPolicySpec
@@ -40,12 +41,15 @@ class BacktestKind:
     def warm_up(self) -> None:
         """Import arrays, files and strategies and have the rules compiled ahead of the first operation."""
         import_module("milepost_backtester.job")
+        import_module("milepost_backtester.results")
         import_module("milepost_backtester.strategies.preparation").prepare_rules()
         import_module("milepost_backtester.statistics.preparation").prepare_sums()
         parameter_schemas()
 
     def create_job(self, context: JobContext) -> Job:
         """Build the job; a ValueError names everything that is unusable."""
-        from milepost_backtester.job import create_backtest_job  # noqa: PLC0415 - the host must not load it
+        # The host must not load them.
+        from milepost_backtester.bar_cache import cache_bytes_of  # noqa: PLC0415
+        from milepost_backtester.job import create_backtest_job  # noqa: PLC0415
 
-        return create_backtest_job(context)
+        return create_backtest_job(context, cache_bytes_max=cache_bytes_of(os.environ))

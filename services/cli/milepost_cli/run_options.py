@@ -8,7 +8,7 @@ from milepost_contracts import events
 from milepost_contracts.capabilities import Needs
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.commands import RunOptions
-from milepost_contracts.messages import problems_of
+from milepost_contracts.problems import problems_of
 from pydantic import ValidationError
 
 from milepost_cli.bus import open_bus

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from milepost_contracts.messages import problems_of
 from milepost_contracts.model import ContractModel, JsonObject
+from milepost_contracts.problems import problems_of
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_runtime.bridge.host import BridgeHost
 from milepost_runtime.checkpoints.data import LoadedCheckpoint

@@ -3,16 +3,13 @@
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
-import structlog
 from milepost_contracts.failures import Problem
-from milepost_contracts.messages import problems_of
 from milepost_contracts.model import JsonObject
+from milepost_contracts.problems import problems_of
 from milepost_contracts.specs.backtest import StrategySpec
 from pydantic import BaseModel, ValidationError
 
 ENTRY_POINT_GROUP = "milepost.strategies"
-
-log = structlog.get_logger()
 
 
 class StrategyClass(Protocol):
@@ -48,6 +45,9 @@ def parameter_schemas() -> dict[str, JsonObject]:
             schemas[entry.name] = _load(entry).Parameters.model_json_schema()
         # A team's broken module must not take the other strategies away.
         except Exception:
+            import structlog  # noqa: PLC0415 - a tenth of a second that most processes never need
+
+            log = structlog.get_logger()
             log.warning("strategy left out: it cannot be loaded", strategy=entry.name, exc_info=True)
     return schemas
 

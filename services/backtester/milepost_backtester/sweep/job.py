@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from milepost_contracts.messages import problems_of
 from milepost_contracts.model import JsonObject
+from milepost_contracts.problems import problems_of
 from milepost_contracts.specs.sweep import SweepSpec
 from milepost_contracts.specs.sweep_combinations import Combinations, GridError, combinations_of
 from milepost_runtime.bridge.host import BridgeHost
@@ -17,7 +17,7 @@ from milepost_runtime.fingerprints import environment_entries
 from milepost_runtime.worker.kind import JobContext, JobResult
 from pydantic import BaseModel, ValidationError
 
-from milepost_backtester.bar_cache import BarCache
+from milepost_backtester.bar_cache import CACHE_BYTES_MAX, BarCache
 from milepost_backtester.engine.bars import Bars
 from milepost_backtester.engine.portfolio_bars import PortfolioBars
 from milepost_backtester.engine.portfolio_strategy import EachSymbol, PortfolioStrategy
@@ -91,8 +91,12 @@ class SweepJob:
         return {self._engine.rank_by: value} if value == value else {}
 
 
-def create_sweep_job(context: JobContext, *, threads: int, clock: Clock | None = None) -> SweepJob:
+def create_sweep_job(
+    context: JobContext, *, threads: int, clock: Clock | None = None, cache_bytes_max: int = CACHE_BYTES_MAX
+) -> SweepJob:
     """Build the job of a spec; ``threads`` compute combinations of compiled rules.
+
+    ``cache_bytes_max``: what the worker's cached bars may take.
 
     Raises:
         ValueError: the spec, the strategy, the grid or the bars are unusable; every problem is named.
@@ -100,7 +104,7 @@ def create_sweep_job(context: JobContext, *, threads: int, clock: Clock | None =
     spec = _spec_of(context.spec)
     strategy_class = find_strategy(spec.strategy.name)
     combinations = _combinations_of(spec, strategy_class)
-    bars = load_symbols(spec, context.inputs, strategy_class, BarCache.of(context))
+    bars = load_symbols(spec, context.inputs, strategy_class, BarCache.of(context, bytes_max=cache_bytes_max))
     if spec.walk_forward is not None and not isinstance(bars, Bars):
         raise ValueError("spec.walk_forward: a walk takes a strategy of one symbol: it must have on_bar")
     checked = [check_parameters(strategy_class, dict(given)) for given in combinations.parameters]

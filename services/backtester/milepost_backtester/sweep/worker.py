@@ -52,9 +52,13 @@ class SweepKind:
 
     def create_job(self, context: JobContext) -> Job:
         """Build the job; a ValueError names everything that is unusable."""
-        from milepost_backtester.sweep.job import create_sweep_job  # noqa: PLC0415 - the host must not load it
+        # The host must not load them.
+        from milepost_backtester.bar_cache import cache_bytes_of  # noqa: PLC0415
+        from milepost_backtester.sweep.job import create_sweep_job  # noqa: PLC0415
 
-        return create_sweep_job(context, threads=threads_of(os.environ))
+        return create_sweep_job(
+            context, threads=threads_of(os.environ), cache_bytes_max=cache_bytes_of(os.environ)
+        )
 
 
 def threads_of(environment: Mapping[str, str]) -> int:

@@ -27,7 +27,8 @@ from milepost_contracts.errors import ContractError
 from milepost_contracts.events import Requested
 from milepost_contracts.failures import Problem
 from milepost_contracts.ids import operation_id_of
-from milepost_contracts.messages import decode_command, problems_of
+from milepost_contracts.messages import decode_command
+from milepost_contracts.problems import problems_of
 from milepost_contracts.schedules import (
     CreateSchedule,
     DeleteSchedule,

@@ -6,7 +6,8 @@ from milepost_contracts.commands import COMMANDS
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.failures import Problem
 from milepost_contracts.ids import TOKEN_PATTERN
-from milepost_contracts.messages import decode, problems_of
+from milepost_contracts.messages import decode
+from milepost_contracts.problems import problems_of
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from milepost_orchestrator.application.answers import AnyAnswer, invalid_command

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from milepost_contracts.failures import Problem
-from milepost_contracts.messages import problems_of
 from milepost_contracts.model import ContractModel, JsonObject
+from milepost_contracts.problems import problems_of
 from milepost_contracts.specs.sweep import SweepSpec
 from milepost_contracts.specs.sweep_combinations import GridError, combinations_of
 from pydantic import ValidationError

@@ -9,8 +9,8 @@ from milepost_contracts.datasets import Dataset, DatasetReference
 from milepost_contracts.events import Requested
 from milepost_contracts.failures import Problem, RejectionCode
 from milepost_contracts.kinds import KindDescription
-from milepost_contracts.messages import problems_of
 from milepost_contracts.model import ContractModel, JsonObject
+from milepost_contracts.problems import problems_of
 from milepost_contracts.specs import backtest, training
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.bars_training import BarsTaskParameters
