@@ -11,7 +11,7 @@ from milepost_infra.running import read_running
 from tests.e2e.command_line import CommandLine
 
 pytestmark = pytest.mark.e2e
-LOOKS_MAX = 50
+LOOKS_MAX = 250
 
 
 def test_verify_and_rebuild(milepost: CommandLine) -> None:

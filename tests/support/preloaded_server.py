@@ -1,4 +1,4 @@
-"""Imports what services import, then forks a process for each request; see ``preloaded``.
+"""Imports what services and commands import, then forks a process for each request; see ``preloaded``.
 
 ``python -m tests.support.preloaded_server DESCRIPTOR``; ends when the other side of the socket is closed. It has
 one thread, so a fork copies no lock that somebody holds.
@@ -8,6 +8,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -21,7 +22,9 @@ MODULES = (
     "milepost_runtime.worker.bootstrap",
     "milepost_orchestrator.entrypoints.service",
     "milepost_orchestrator.adapters.models",
+    "milepost_cli.main",
 )
+COMMANDS = "milepost_cli.commands"
 FILES = 3
 
 
@@ -29,6 +32,9 @@ def load() -> None:
     """Import all but the modules that are run."""
     for name in MODULES:
         importlib.import_module(name)
+    package = importlib.import_module(COMMANDS)
+    for module in pkgutil.iter_modules(package.__path__, f"{COMMANDS}."):
+        importlib.import_module(module.name)
     assert threading.active_count() == 1, threading.enumerate()
 
 
