@@ -74,7 +74,7 @@ def test_a_later_attempt_counts_and_a_line_fits_its_place() -> None:
     assert ascending(told) == ((1, 1.0), (2, 2.0), (5, 3.0))
     lines = {
         ((1, 4.0), (2, 2.0), (3, 3.0)): "M2 2L36 22L70 12",
-        ((7, 7.0),): "M36 12",
+        ((7, 7.0),): "M36 12h0",
         ((1, -1.7e308), (2, 1.7e308)): "M2 12L70 12",
     }
     assert {points: sparkline_path(points) for points in lines} == lines
