@@ -17,9 +17,9 @@ DISPATCH = "dispatch"
 
 
 class DispatchEnvelope(Envelope):
-    """The CloudEvents document of a fact about dispatch."""
+    """The CloudEvents document of a fact about dispatch, a schedule or upkeep."""
 
-    type: str = Field(pattern=r"^milepost\.(dispatch|schedule)\.[a-z-]+\.v[0-9]+$")
+    type: str = Field(pattern=r"^milepost\.(dispatch|schedule|upkeep)\.[a-z-]+\.v[0-9]+$")
 
 
 class _DispatchEvent(ContractModel):

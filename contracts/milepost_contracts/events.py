@@ -80,6 +80,8 @@ class CancelRequested(_Event):
     """Not ended by then, it is ended by force: by its worker, or without it."""
     force: bool = False
     """The deadline is the moment of the request."""
+    before: str | None = None
+    """The operation's status when it was asked for; absent where that was not recorded yet."""
     requested_by: str = "unknown"
 
 

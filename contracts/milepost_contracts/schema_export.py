@@ -28,6 +28,7 @@ from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.bars_training import BarsTaskParameters
 from milepost_contracts.specs.sweep import SweepSpec
 from milepost_contracts.specs.training import TrainingSpec
+from milepost_contracts.upkeep import UPKEEP_EVENTS
 from milepost_contracts.verdicts import CLEANUP_VERDICT, VERDICT
 
 DIRECTORY = Path(__file__).parent.parent / "schemas"
@@ -57,7 +58,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         **{f"event.{event.NAME}.v{event.VERSION}": TypeAdapter(event) for event in EVENTS.values()},
         **{
             f"{name.removeprefix('milepost.')}": TypeAdapter(event)
-            for name, event in (DISPATCH_EVENTS | SCHEDULE_EVENTS).items()
+            for name, event in (DISPATCH_EVENTS | SCHEDULE_EVENTS | UPKEEP_EVENTS).items()
         },
         "dataset.v1": TypeAdapter(Dataset),
         "dispatch-envelope.v1": TypeAdapter(DispatchEnvelope),

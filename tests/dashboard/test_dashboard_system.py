@@ -74,6 +74,9 @@ async def test_what_was_set_aside_is_shown_as_text_and_redelivered(running: Runn
     await page.get_by_role("button", name="Redeliver all").click()
     await expect(page.locator("#notice")).to_contain_text("0 of 1 applied; 1 cannot be applied yet")
     await expect(row).to_be_visible()
+    newest = page.locator("#system-deeds tbody tr").first
+    for words in ("redelivered", "/dashboard", "1 set aside"):
+        await expect(newest).to_contain_text(words)
 
 
 @pytest.mark.integration

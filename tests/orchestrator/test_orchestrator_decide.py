@@ -118,7 +118,7 @@ def test_cancel_while_cancelling(before: int | None, now: int | None, accepted: 
     """Only a cancel that stops earlier is accepted."""
     decision = cancel(story(requested(), claimed(), cancel_requested(before)), now)
     if accepted:
-        assert decision == CancelRequested(at_unit=now, requested_by="/test")
+        assert decision == CancelRequested(at_unit=now, before="cancelling", requested_by="/test")
     else:
         assert code(decision) is RejectionCode.ALREADY_CANCELLING
 

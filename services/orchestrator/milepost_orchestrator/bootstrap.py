@@ -71,6 +71,7 @@ from milepost_orchestrator.application.sweeper import Sweeper
 from milepost_orchestrator.application.system_view import SystemView
 from milepost_orchestrator.application.timekeeper import Timekeeper
 from milepost_orchestrator.application.trained_models import TrainedModels
+from milepost_orchestrator.application.upkeep import Upkeep
 from milepost_orchestrator.collection import collect_rarely
 from milepost_orchestrator.janitor_settings import GRACE_SECONDS, janitor_settings, orphan_grace_seconds
 from milepost_orchestrator.stall_settings import stall_settings
@@ -285,5 +286,7 @@ def _compose(
             PostgresSystemRows(engine),
             Quarantine(event_log, PostgresProjectionStore(engine)),
             dispatching,
+            schedules,
+            Upkeep(records, SystemClock(), f"/orchestrator/{settings.orchestrator_id}"),
         ),
     )

@@ -1,6 +1,6 @@
 """Compose what looks after read models from outside of an orchestrator: rebuild, verify, quarantine."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from datetime import datetime
 from milepost_runtime.bus.archive_log import JetStreamArchiveLog
 from milepost_runtime.bus.connection import connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
+from milepost_runtime.bus.record_log import JetStreamRecordLog
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.event_log import EventLog
 from milepost_runtime.history.archive import HistoryArchive
@@ -25,9 +26,11 @@ from milepost_orchestrator.adapters.recorded_objects import recorded_artifacts, 
 from milepost_orchestrator.adapters.settings import DatabaseSettings
 from milepost_orchestrator.application.archiving import Archiver, ArchiveReport
 from milepost_orchestrator.application.effects import Appender
-from milepost_orchestrator.application.quarantine import Quarantine, Quarantined
+from milepost_orchestrator.application.quarantine import Quarantine, Quarantined, Retried
 from milepost_orchestrator.application.rebuilding import Rebuild, RebuildProgress, RebuildReport
 from milepost_orchestrator.application.store_check import missing_in_store
+from milepost_orchestrator.application.system_view import redeliver
+from milepost_orchestrator.application.upkeep import Upkeep
 from milepost_orchestrator.collection import collect_rarely
 
 
@@ -49,6 +52,7 @@ class Projections:
     engine: AsyncEngine
     store: S3ArtifactStore
     quarantine: Quarantine
+    upkeep: Upkeep
     archive_log: JetStreamArchiveLog
 
     async def rebuild(self, tell: Callable[[RebuildProgress], None], *, swap: bool) -> RebuildReport:
@@ -76,6 +80,10 @@ class Projections:
         )
         async with rebuilds_held(self.engine, self.settings.database):
             return await archiver.run(ended_before, requested_by=requested_by, dry_run=dry_run, tell=tell)
+
+    async def redeliver(self, operation_id: str | None, requested_by: str) -> Sequence[Retried]:
+        """Try again what was set aside; see ``application.system_view``."""
+        return await redeliver(self.quarantine, self.upkeep, operation_id, requested_by)
 
     async def quarantined(self, limit: int) -> list[Quarantined]:
         """Return events in quarantine, in the order of the log."""
@@ -109,4 +117,5 @@ async def open_projections(settings: ProjectionSettings) -> AsyncGenerator[Proje
         event_log = ArchivedEventLog(JetStreamEventLog(connection, settings.bus), archive)
         archive_log = JetStreamArchiveLog(connection, settings.bus, archive)
         quarantine = Quarantine(event_log, PostgresProjectionStore(engine))
-        yield Projections(settings, event_log, engine, store, quarantine, archive_log)
+        upkeep = Upkeep(JetStreamRecordLog(connection, settings.bus), SystemClock(), "/projections")
+        yield Projections(settings, event_log, engine, store, quarantine, upkeep, archive_log)

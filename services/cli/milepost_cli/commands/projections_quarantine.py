@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from milepost_orchestrator.application.quarantine import Quarantined, Retried
 from milepost_orchestrator.projections_bootstrap import open_projections
 
+from milepost_cli.bus import SOURCE
 from milepost_cli.errors import CommandError, NotFoundError
 from milepost_cli.location import StackLocation, locate
 from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
@@ -100,10 +102,10 @@ async def _list(location: StackLocation) -> list[Quarantined]:
         return await parts.quarantined(LISTED_MAX)
 
 
-async def _retry(location: StackLocation, operation_id: str | None) -> list[Retried]:
+async def _retry(location: StackLocation, operation_id: str | None) -> Sequence[Retried]:
     silence_logs()
     async with open_projections(projection_settings(location)) as parts:
-        return await parts.quarantine.retry(operation_id)
+        return await parts.redeliver(operation_id, SOURCE)
 
 
 def _document(found: Quarantined) -> dict[str, object]:

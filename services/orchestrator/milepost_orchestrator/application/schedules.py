@@ -7,9 +7,10 @@ started last is a record of its own subject, of which only the newest is kept.
 from datetime import datetime
 
 import structlog
-from milepost_contracts.dispatch import DISPATCH, DispatchEnvelope
+from milepost_contracts.dispatch import DispatchEnvelope
 from milepost_contracts.ids import event_id_of, schedule_id_of
 from milepost_contracts.schedules import (
+    SCHEDULE_EVENTS,
     CreateSchedule,
     DeleteSchedule,
     PauseSchedule,
@@ -102,14 +103,16 @@ class Schedules:
 
     async def all(self) -> list[Schedule]:
         """Return every schedule that was not deleted, oldest first; raises as ``load`` does."""
-        records = [each for each in await self._records.read() if each.envelope.subject != DISPATCH]
         found: dict[str, Schedule | None] = {}
-        for record in sorted(
-            records, key=lambda each: (each.envelope.subject.endswith(_LAST), each.sequence)
-        ):
-            entry = _recorded(record)
+        for entry in await self.recorded():
             found[entry.schedule_id] = evolve_schedule(found.get(entry.schedule_id), entry)
         return [each for each in found.values() if each is not None and not each.deleted]
+
+    async def recorded(self) -> list[RecordedSchedule]:
+        """Return what ever became of schedules, oldest first, then what each started last; raises as ``load``."""
+        records = [each for each in await self._records.read() if each.envelope.type in SCHEDULE_EVENTS]
+        records.sort(key=lambda each: (each.envelope.subject.endswith(_LAST), each.sequence))
+        return [_recorded(each) for each in records]
 
     def expect(self, schedule: Schedule | None) -> None:
         """Ring at the schedule's next time."""

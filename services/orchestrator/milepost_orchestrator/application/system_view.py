@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from milepost_orchestrator.application.dispatching import Dispatching, about
+from milepost_contracts.upkeep import EventsRedelivered, OrphansSwept
+
+from milepost_orchestrator.application.deeds import Deed, dispatch_deeds, schedule_deeds, upkeep_deed
+from milepost_orchestrator.application.dispatching import Dispatching
+from milepost_orchestrator.application.orphans import OrphanReport
 from milepost_orchestrator.application.quarantine import Quarantine, Quarantined, Retried
-from milepost_orchestrator.domain.dispatch import RecordedDispatch
+from milepost_orchestrator.application.schedules import Schedules
+from milepost_orchestrator.application.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +47,6 @@ class StreamState:
     consumers: tuple[ConsumerState, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
-    """Something that was asked for, and by whom."""
-
-    at: datetime
-    what: str
-    requested_by: str
-    reason: str | None = None
-    operation_id: str | None = None
-    about: str | None = None
-    """What it was about beside an operation: a kind, or a checkpoint."""
-
-
 class BusState(Protocol):
     """Looks at the bus."""
 
@@ -74,8 +66,8 @@ class SystemRows(Protocol):
         """Return the first events in quarantine, in the order of the log."""
         ...
 
-    async def deeds(self, limit: int) -> Sequence[Deed]:
-        """Return the newest events that someone asked for, newest first."""
+    async def deeds(self, limit: int, until: datetime | None) -> Sequence[Deed]:
+        """Return the newest events that someone asked for, newest first; with ``until`` only older ones."""
         ...
 
 
@@ -83,12 +75,20 @@ class SystemView:
     """Everything that is about the stack and not about one operation."""
 
     def __init__(
-        self, bus: BusState, rows: SystemRows, quarantine: Quarantine, dispatching: Dispatching
+        self,
+        bus: BusState,
+        rows: SystemRows,
+        quarantine: Quarantine,
+        dispatching: Dispatching,
+        schedules: Schedules,
+        upkeep: Upkeep,
     ) -> None:
         self._bus = bus
         self._rows = rows
         self._quarantine = quarantine
         self._dispatching = dispatching
+        self._schedules = schedules
+        self._upkeep = upkeep
 
     async def streams(self) -> Sequence[StreamState]:
         """Return the streams; raises as ``BusState`` does."""
@@ -98,27 +98,52 @@ class SystemView:
         """Return what was set aside; raises as ``SystemRows`` does."""
         return await self._rows.quarantined(limit)
 
-    async def retry(self, operation_id: str | None) -> Sequence[Retried]:
-        """Try what was set aside again, of one operation or of all; raises as ``Quarantine.retry`` does."""
-        return await self._quarantine.retry(operation_id)
+    async def redeliver(self, operation_id: str | None, requested_by: str) -> Sequence[Retried]:
+        """Try what was set aside again, of one operation or of all, and put on record who did.
 
-    async def deeds(self, limit: int) -> Sequence[Deed]:
-        """Return who did what, newest first: to operations, to checkpoints and to dispatch.
+        Raises:
+            DatabaseUnavailableError, BusUnavailableError: broken off; repeating is safe.
+        """
+        return await redeliver(self._quarantine, self._upkeep, operation_id, requested_by)
+
+    async def swept(self, report: OrphanReport, requested_by: str) -> None:
+        """Put on record who removed orphans; raises as ``Upkeep.record`` does."""
+        if not report.dry_run:
+            removed = report.removed
+            await self._upkeep.record(
+                OrphansSwept(
+                    requested_by=requested_by, removed=removed.count, removed_bytes=removed.size_bytes
+                )
+            )
+
+    async def deeds(self, limit: int, until: datetime | None = None) -> Sequence[Deed]:
+        """Return who did what, newest first: to operations, checkpoints, dispatch, schedules and the stack.
 
         Raises:
             DatabaseUnavailableError, BusUnavailableError: one of the two halves is not known.
         """
-        dispatched = [_dispatch_deed(each) for each in await self._dispatching.recorded()]
-        found = [*await self._rows.deeds(limit), *dispatched]
+        recorded = [
+            *dispatch_deeds(await self._dispatching.recorded()),
+            *schedule_deeds(await self._schedules.recorded()),
+            *(upkeep_deed(record, event) for record, event in await self._upkeep.recorded()),
+        ]
+        found = [each for each in recorded if until is None or each.at < until]
+        found.extend(await self._rows.deeds(limit, until))
         return sorted(found, key=lambda each: each.at, reverse=True)[:limit]
 
 
-def _dispatch_deed(recorded: RecordedDispatch) -> Deed:
-    event = recorded.event
-    return Deed(
-        at=recorded.time,
-        what=f"dispatch {event.NAME}",
-        requested_by=event.requested_by,
-        reason=event.reason,
-        about=about(event),
+async def redeliver(
+    quarantine: Quarantine, upkeep: Upkeep, operation_id: str | None, requested_by: str
+) -> Sequence[Retried]:
+    """Try again what was set aside and put on record who did; raises as ``Quarantine.retry`` and ``Upkeep`` do."""
+    retried = await quarantine.retry(operation_id)
+    refused = sum(len(each.refused) for each in retried)
+    await upkeep.record(
+        EventsRedelivered(
+            operation_id=operation_id,
+            requested_by=requested_by,
+            before=refused + sum(len(each.applied) for each in retried),
+            after=refused,
+        )
     )
+    return retried

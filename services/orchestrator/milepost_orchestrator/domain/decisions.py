@@ -66,6 +66,7 @@ def decide_cancel(
         at_unit=command.at_unit,
         deadline_at=deadline_at,
         force=command.force,
+        before=status_of(state).value,
         requested_by=requested_by,
     )
 

@@ -51,11 +51,11 @@ def system_actions(ports: HttpPorts, renderer: Renderer, reading: SystemReading)
         add(path, command_type, words)
 
     async def retry(request: Request, operation_id: OperationId | None = None) -> Response:
+        source = person_of(request).source(SOURCE)
         try:
-            retried = await ports.system.retry(operation_id)
+            retried = await ports.system.redeliver(operation_id, source)
         except RuntimeServiceError as error:
             return answered(renderer, unavailable(random_id("cmd"), str(error)), "", creating=False)
-        source = person_of(request).source(SOURCE)
         log.info("quarantine tried again", operation_id=operation_id, requested_by=source)
         reading.forget()
         words = retried_words(retried)

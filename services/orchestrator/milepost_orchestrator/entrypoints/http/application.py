@@ -11,6 +11,7 @@ from milepost_orchestrator.entrypoints.http.bulk_commanding import bulk_commandi
 from milepost_orchestrator.entrypoints.http.checkpoints_commanding import checkpoints_commanding
 from milepost_orchestrator.entrypoints.http.checkpoints_reading import checkpoints_reading
 from milepost_orchestrator.entrypoints.http.cleanup_commanding import cleanup_commanding
+from milepost_orchestrator.entrypoints.http.deeds_reading import deeds_reading
 from milepost_orchestrator.entrypoints.http.dispatch import dispatch
 from milepost_orchestrator.entrypoints.http.failures import add_failure_handlers
 from milepost_orchestrator.entrypoints.http.health import health
@@ -37,6 +38,7 @@ ROUTERS = (
     checkpoints_reading,
     cleanup_commanding,
     workers,
+    deeds_reading,
     storage,
     dispatch,
     schedules,

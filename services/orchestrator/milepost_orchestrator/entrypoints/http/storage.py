@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import JSONResponse
 from milepost_contracts.model import ContractModel
 from pydantic import Field, StrictBool
@@ -12,6 +12,7 @@ from milepost_orchestrator.application.documents import Document
 from milepost_orchestrator.application.errors import StoreSharedError
 from milepost_orchestrator.application.orphans import OrphanReport
 from milepost_orchestrator.application.storage import storage_document
+from milepost_orchestrator.entrypoints.http.authorization import SOURCE, person_of
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.problems import problem
 
@@ -35,6 +36,7 @@ def storage(ports: HttpPorts) -> APIRouter:
 
     @router.post("/storage/orphans", summary="Remove from the store what nothing refers to")
     async def sweep(  # pyright: ignore[reportUnusedFunction] - a route
+        request: Request,
         body: Annotated[SweepOrphans | None, Body()] = None,
     ) -> Response:
         wanted = body or SweepOrphans()
@@ -47,6 +49,7 @@ def storage(ports: HttpPorts) -> APIRouter:
                 str(error),
                 "give each stack a bucket of its own (MILEPOST_S3_BUCKET); if the log was lost, restore it first",
             )
+        await ports.system.swept(report, person_of(request).source(SOURCE))
         return JSONResponse(orphans_document(report))
 
     return router
