@@ -24,16 +24,14 @@ from pydantic import Field, StrictBool
 from milepost_orchestrator.application.answers import Answer, Sender, rejected
 from milepost_orchestrator.application.bulk import EACH, Bulk, Count, Target
 from milepost_orchestrator.entrypoints.http.authorization import CommandSender
-from milepost_orchestrator.entrypoints.http.checkpoints_reading import CheckpointsQuery
+from milepost_orchestrator.entrypoints.http.checkpoints_reading import CheckpointsFilterQuery
 from milepost_orchestrator.entrypoints.http.commanding import command_of
-from milepost_orchestrator.entrypoints.http.operations_reading import OperationsQuery
-from milepost_orchestrator.entrypoints.http.parameters import ListQuery
+from milepost_orchestrator.entrypoints.http.operations_reading import OperationsFilterQuery
 from milepost_orchestrator.entrypoints.http.ports import HttpPorts
-from milepost_orchestrator.entrypoints.http.problems import problem, problem_of
+from milepost_orchestrator.entrypoints.http.problems import problem_of
 
 FIRST_SHOWN = 5
 LINES = "application/x-ndjson"
-NOT_OF_A_FILTER = frozenset({"limit", "cursor", "sort", "order", "counts"})
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Each verdict as it is there, or what a dry run found", "content": {LINES: {}}}
 }
@@ -72,26 +70,22 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
 
     @router.post("/cancel", summary="Cancel every operation that fits the filter.", responses=_ANSWERS)
     async def cancel(  # pyright: ignore[reportUnusedFunction] - a route
-        query: Annotated[OperationsQuery, Query()],
+        query: Annotated[OperationsFilterQuery, Query()],
         sender: CommandSender,
         body: Annotated[CancelMany | None, Body()] = None,
     ) -> Response:
         given = body or CancelMany()
         fields = {name: getattr(given, name) for name in ("reason", "deadline_seconds", "force")}
         command = command_of(CancelOperation, fields, operation_id=EACH)
-        if (fault := _paging(query)) is not None:
-            return fault
         targets = await bulk.cancels(query.filter(ports.clock.now()), command)
         return await _answer(bulk, targets, given, sender)
 
     @router.post("/resume", summary="Resume every operation that fits the filter.", responses=_ANSWERS)
     async def resume(  # pyright: ignore[reportUnusedFunction] - a route
-        query: Annotated[OperationsQuery, Query()],
+        query: Annotated[OperationsFilterQuery, Query()],
         sender: CommandSender,
         body: Annotated[ResumeMany | None, Body()] = None,
     ) -> Response:
-        if (fault := _paging(query)) is not None:
-            return fault
         command = ResumeOperation(operation_id=EACH)
         targets = await bulk.resumes(query.filter(ports.clock.now()), command)
         return await _answer(bulk, targets, body or ResumeMany(), sender)
@@ -100,28 +94,16 @@ def bulk_commanding(ports: HttpPorts) -> APIRouter:
         "/delete-checkpoints", summary="Delete each checkpoint that fits the filter.", responses=_ANSWERS
     )
     async def delete_checkpoints(  # pyright: ignore[reportUnusedFunction] - a route
-        query: Annotated[CheckpointsQuery, Query()],
+        query: Annotated[CheckpointsFilterQuery, Query()],
         sender: CommandSender,
         body: Annotated[DeleteManyCheckpoints | None, Body()] = None,
     ) -> Response:
-        if (fault := _paging(query)) is not None:
-            return fault
         given = body or DeleteManyCheckpoints()
         command = DeleteCheckpoint(operation_id=EACH, checkpoint_id="cp-each", reason=given.reason)
         targets = await bulk.deletions(query.filter(ports.clock.now()), command)
         return await _answer(bulk, targets, given, sender)
 
     return router
-
-
-def _paging(query: ListQuery) -> Response | None:
-    """A part of a list is not what a filter means."""
-    names = sorted(query.model_fields_set & NOT_OF_A_FILTER)
-    if not names:
-        return None
-    return problem(
-        422, "invalid-command", f"{', '.join(names)} is for lists", "leave it out; a filter means all"
-    )
 
 
 async def _answer(bulk: Bulk, targets: list[Target], given: ToMany, sender: Sender) -> Response:

@@ -16,6 +16,7 @@ from milepost_orchestrator.entrypoints.http.parameters import (
     SEVERAL_MAX,
     AgeSeconds,
     Beginning,
+    FilterQuery,
     ListQuery,
     SearchText,
     Time,
@@ -25,8 +26,8 @@ from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.problems import not_found
 
 
-class CheckpointsQuery(ListQuery):
-    """Which checkpoints, in which order."""
+class CheckpointsFilterQuery(FilterQuery):
+    """Which checkpoints."""
 
     operation_id: Token | None = None
     root_id: Token | None = None
@@ -45,7 +46,6 @@ class CheckpointsQuery(ListQuery):
     age_seconds_min: AgeSeconds | None = None
     """Saved this long ago or longer."""
     age_seconds_max: AgeSeconds | None = None
-    sort: CheckpointSort = CheckpointSort.SAVED
 
     def filter(self, now: datetime) -> CheckpointFilter:
         """Return which checkpoints are wanted."""
@@ -62,6 +62,12 @@ class CheckpointsQuery(ListQuery):
                 now, self.saved_since, self.saved_before, self.age_seconds_min, self.age_seconds_max
             ),
         )
+
+
+class CheckpointsQuery(CheckpointsFilterQuery, ListQuery):
+    """Which checkpoints, in which order."""
+
+    sort: CheckpointSort = CheckpointSort.SAVED
 
 
 def checkpoints_reading(ports: HttpPorts) -> APIRouter:

@@ -15,6 +15,7 @@ from milepost_orchestrator.entrypoints.http.parameters import (
     SEVERAL_MAX,
     AgeSeconds,
     Beginning,
+    FilterQuery,
     ListQuery,
     SearchText,
     Time,
@@ -24,8 +25,8 @@ from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.problems import not_found
 
 
-class OperationsQuery(ListQuery):
-    """Which operations, in which order."""
+class OperationsFilterQuery(FilterQuery):
+    """Which operations."""
 
     status: list[Status] = Field(default=[], max_length=SEVERAL_MAX)
     """One of these; give it several times for several."""
@@ -50,9 +51,6 @@ class OperationsQuery(ListQuery):
     started_before: Time | None = None
     ended_since: Time | None = None
     ended_before: Time | None = None
-    sort: OperationSort = OperationSort.REQUESTED
-    counts: bool = False
-    """Also say how many operations of each status fit; ``status`` itself does not matter for it."""
 
     def filter(self, now: datetime) -> OperationFilter:
         """Return which operations are wanted."""
@@ -72,6 +70,14 @@ class OperationsQuery(ListQuery):
             started=time_range(now, self.started_since, self.started_before),
             ended=time_range(now, self.ended_since, self.ended_before),
         )
+
+
+class OperationsQuery(OperationsFilterQuery, ListQuery):
+    """Which operations, in which order."""
+
+    sort: OperationSort = OperationSort.REQUESTED
+    counts: bool = False
+    """Also say how many operations of each status fit; ``status`` itself does not matter for it."""
 
 
 def operations_reading(ports: HttpPorts) -> APIRouter:

@@ -50,10 +50,15 @@ class Direction(StrEnum):
     DESCENDING = "desc"
 
 
-class ListQuery(BaseModel):
-    """What every list takes. An unknown parameter is a typing error and refused as one."""
+class FilterQuery(BaseModel):
+    """Which ones are meant. An unknown parameter is a typing error and refused as one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ListQuery(FilterQuery):
+    """What every list takes beside."""
+
     order: Direction = Direction.DESCENDING
     """Direction of ``sort``. What has no value counts as the smallest."""
     cursor: Annotated[str, Field(max_length=CURSOR_CHARACTERS_MAX)] | None = None
