@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from milepost_contracts.events import Cancelled, CancelRequested
@@ -11,6 +12,7 @@ from milepost_orchestrator.application.effects import FENCE_GRACE_SECONDS
 from milepost_runtime.errors import BusUnavailableError, SequenceConflictError
 from milepost_runtime.signals import Owner
 from milepost_runtime.testing.clock import ManualClock
+from milepost_runtime.testing.kill_points import Killed
 
 from tests.orchestrator.stories import claimed, progress, snapshot
 from tests.orchestrator.workshop import Workshop
@@ -75,6 +77,27 @@ async def test_force_ends_what_nobody_owns_at_once(workshop: Workshop) -> None:
     await workshop.cancel(operation_id, force=True)
     assert len(workshop.events(operation_id, CancelRequested)) == 2
     assert len(workshop.events(operation_id, Cancelled)) == 1
+
+
+async def test_an_end_by_force_that_was_cut_off_leaves_no_work(workshop: Workshop, tmp_path: Path) -> None:
+    """Killed right after the end was written, an orchestrator leaves the work; the end's event takes it out."""
+    operation_id = await running(workshop)
+    await workshop.cancel(operation_id, force=True)
+    dying = Workshop(tmp_path, over=workshop, name="o-2")
+    append, event_log = workshop.event_log.append, workshop.event_log
+
+    async def append_and_die(*values, **named) -> int:
+        sequence = await append(*values, **named)
+        raise Killed(sequence)
+
+    event_log.append = append_and_die
+    with pytest.raises(Killed):
+        await dying.effects.enforce_deadline(operation_id)
+    event_log.append = append
+    (end,) = [entry for entry in event_log.entries if isinstance(entry.event, Cancelled)]
+    assert await workshop.has_work(operation_id)
+    await workshop.reactor.handle(end)
+    assert not await workshop.has_work(operation_id)
 
 
 async def test_an_alarm_rings_at_its_time_and_again_after_an_outage() -> None:

@@ -14,7 +14,9 @@ from milepost_contracts.events import (
     CancelRequested,
     CheckpointDeleted,
     CheckpointRequested,
+    Completed,
     Event,
+    Failed,
     Prioritized,
     Requested,
     Resumed,
@@ -109,7 +111,7 @@ class Effects:
         self._signals = signals
 
     async def follow(self, operation_id: str, event: Event) -> None:
-        """Carry out what a control event of an operation asks for; nothing for those that ask for nothing."""
+        """Carry out what an event of an operation asks for; nothing for those that ask for nothing."""
         match event:
             case Requested():
                 await self.dispatch(operation_id)
@@ -121,6 +123,8 @@ class Effects:
                 await self._signals.notify(operation_id)
             case CheckpointDeleted():
                 await self._forget_manifest(event)
+            case Cancelled() | Completed() | Failed():
+                await self.clear(operation_id)
             case _:
                 pass
 
@@ -171,10 +175,16 @@ class Effects:
             if isinstance(event, Resumed) and event.child_id == child_id:
                 await self.create_child(event, resumed_event_id=entry.event_id, command_id=entry.causation_id)
 
+    async def clear(self, operation_id: str) -> None:
+        """Leave no work of an operation that has ended: whoever ended it may have died before removing it."""
+        state = await self._operations.load(operation_id)
+        if state is not None and is_terminal(state):
+            await self._work_queue.remove(work_key(operation_id, state.facts.requested))
+
     async def cancel(self, operation_id: str) -> None:
         """Tell the owner to look; end the operation here when nobody owns it and it is time to stop.
 
-        One that has ended leaves no work behind: whoever ended it may have died before removing it.
+        One that has ended leaves no work behind, as ``clear`` does.
         """
         await self._signals.notify(operation_id)
         state, expected_sequence = await self._operations.load_for_run_append(operation_id)
@@ -193,6 +203,7 @@ class Effects:
         """End an operation whose cancel has waited long enough; return when to look again, None for never.
 
         Whatever its worker writes after that is refused: it is fenced, kills its child and forgets the operation.
+        The work goes right after the end; where that was cut off, the end's own event brings it about (``clear``).
         """
         state, expected_sequence = await self._operations.load_for_run_append(operation_id)
         if not isinstance(state, Cancelling) or state.deadline_at is None:

@@ -1,4 +1,4 @@
-"""The reactor: reads control events and makes sure that what they ask for happens.
+"""The reactor: reads control events and ends, and makes sure that what they ask for happens.
 
 States of an event: delivered -> carried out -> acknowledged; or given back with a delay, for as long as the bus is
 away. Authority: ``Effects``, which look at the log first. Failures: everything here has usually been done already
@@ -6,6 +6,7 @@ by whoever appended the event; doing it again changes nothing.
 """
 
 from milepost_contracts.events import (
+    TERMINAL_EVENTS,
     CancelRequested,
     CheckpointDeleted,
     CheckpointRequested,
@@ -25,11 +26,12 @@ REACTOR_EVENTS: tuple[type[Event], ...] = (
     CheckpointRequested,
     Prioritized,
     CheckpointDeleted,
+    *TERMINAL_EVENTS,
 )
 
 
 class Reactor:
-    """Handles one control event at a time; several may be handled at once."""
+    """Handles one event at a time; several may be handled at once."""
 
     def __init__(self, effects: Effects) -> None:
         self._effects = effects
