@@ -25,6 +25,7 @@ from milepost_orchestrator.application.dispatching import Dispatching
 from milepost_orchestrator.application.effects import Appender, Effects
 from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
+from milepost_orchestrator.application.parking import Admission
 from milepost_orchestrator.application.reactor import Reactor
 from milepost_orchestrator.application.registrar import Registrar
 from milepost_orchestrator.application.schedules import Schedules
@@ -142,6 +143,7 @@ class Workshop:
         self.clock = over.clock if over else ManualClock(EPOCH)
         self.work_queue = over.work_queue if over else MemoryWorkQueue(self.clock)
         self.signals = over.signals if over else MemorySignals()
+        self.fleet = over.fleet if over else MemoryFleet(self.clock)
         self.kinds = over.kinds if over else MemoryKindCatalogue()
         self.datasets = over.datasets if over else MemoryDatasets({"aapl": dataset()})
         self.store = over.store if over else DirectoryArtifactStore(directory / "store")
@@ -164,6 +166,7 @@ class Workshop:
             points.guard(self.signals),
             store,
             self.alarms,
+            Admission(self.fleet),
         )
         models = TrainedModels(self.operations, MemoryOperationIds(self.event_log), store)
         self.specs = SpecResolver(points.guard(self.kinds), points.guard(self.datasets), ModelPinning(models))

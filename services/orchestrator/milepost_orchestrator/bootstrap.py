@@ -57,6 +57,7 @@ from milepost_orchestrator.application.live import LiveFeed
 from milepost_orchestrator.application.model_pinning import ModelPinning
 from milepost_orchestrator.application.operations import Operations
 from milepost_orchestrator.application.orphans import OrphanSweep
+from milepost_orchestrator.application.parking import Admission, Parking
 from milepost_orchestrator.application.past import Past
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.quarantine import Quarantine
@@ -144,6 +145,7 @@ class Orchestrator:
     live: LiveFeed
     fleet: FleetView
     sweeper: Sweeper
+    parking: Parking
     queries: Queries
     sightings: Sightings
     history: History
@@ -202,8 +204,8 @@ def _compose(
         SystemClock(),
         f"/orchestrator/{settings.orchestrator_id}",
     )
-    effects = Effects(operations, appender, work_queue, signals, store, alarms)
     read_model = PostgresReadModel(engine)
+    effects = Effects(operations, appender, work_queue, signals, store, alarms, Admission(fleet))
     live = LiveFeed()
     sightings = Sightings(fleet)
     models = ModelPinning(TrainedModels(operations, read_model, store))
@@ -265,6 +267,7 @@ def _compose(
             signals,
             interval_seconds=settings.sweep_seconds,
         ),
+        parking=Parking(read_model, operations, work_queue, fleet),
         queries=Queries(
             read_model,
             operations,

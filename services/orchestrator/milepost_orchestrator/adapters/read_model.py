@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from milepost_contracts.capabilities import Needs
 from milepost_contracts.cleanup import CleanUpCheckpoints
 from milepost_runtime.work_queue import WorkKey
 from sqlalchemy import Select, select, tuple_
@@ -32,6 +33,7 @@ from milepost_orchestrator.application.filters import (
     OperationSort,
     Order,
 )
+from milepost_orchestrator.application.parking import NeedingWork, asks_for_something
 from milepost_orchestrator.application.queries import LiveOperation
 from milepost_orchestrator.domain.operation import TERMINAL_STATUSES, Status
 
@@ -154,6 +156,7 @@ class PostgresReadModel:
             OperationModel.queue,
             OperationModel.operation_id,
             OperationModel.status,
+            OperationModel.options["needs"],
         )
         query = (
             select(*columns)
@@ -167,9 +170,41 @@ class PostgresReadModel:
             async with self._engine.connect() as connection:
                 found = await connection.execute(query)
                 return [
-                    LiveOperation(WorkKey(kind, queue, operation_id), cancelling=status == Status.CANCELLING)
-                    for kind, queue, operation_id, status in found
+                    LiveOperation(
+                        WorkKey(kind, queue, operation_id),
+                        cancelling=status == Status.CANCELLING,
+                        may_be_parked=status == Status.QUEUED and _asks(needs),
+                    )
+                    for kind, queue, operation_id, status, needs in found
                 ]
+
+    async def needing_work(self, limit: int) -> list[NeedingWork]:
+        """Return queued work that has needs; see ``NeedingOperations``."""
+        query = (
+            select(
+                OperationModel.kind,
+                OperationModel.queue,
+                OperationModel.operation_id,
+                OperationModel.options["needs"],
+                OperationModel.priority,
+            )
+            .where(OperationModel.status == Status.QUEUED)
+            .where(OperationModel.options["needs"].is_not(None))
+            .where(OperationModel.imported_from.is_(None))
+            .order_by(OperationModel.priority.desc(), OperationModel.requested_sequence)
+            .limit(limit)
+        )
+        with database_errors("read what has needs"):
+            async with self._engine.connect() as connection:
+                found = [
+                    NeedingWork(WorkKey(kind, queue, operation_id), Needs.model_validate(needs), priority)
+                    for kind, queue, operation_id, needs, priority in await connection.execute(query)
+                ]
+        return [each for each in found if asks_for_something(each.needs)]
+
+
+def _asks(needs: dict[str, Any] | None) -> bool:
+    return needs is not None and asks_for_something(Needs.model_validate(needs))
 
 
 def _columns(model: type[Model]) -> Select[Any]:

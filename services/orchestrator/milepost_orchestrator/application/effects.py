@@ -33,6 +33,7 @@ from milepost_runtime.work_queue import WorkKey, WorkQueue
 
 from milepost_orchestrator.application.alarms import Alarms
 from milepost_orchestrator.application.operations import Operations
+from milepost_orchestrator.application.parking import Admission
 from milepost_orchestrator.domain.decisions import cancelled_by_force
 from milepost_orchestrator.domain.operation import Cancelling, Queued, is_terminal
 
@@ -102,7 +103,9 @@ class Effects:
         signals: Signals,
         store: ArtifactStore,
         alarms: Alarms,
+        admission: Admission,
     ) -> None:
+        self._admission = admission
         self._store = store
         self._alarms = alarms
         self._operations = operations
@@ -231,6 +234,9 @@ class Effects:
 
     async def _dispatch(self, operation_id: str, requested: Requested, priority: int) -> None:
         key = work_key(operation_id, requested)
+        if not await self._admission.admits(requested.kind, requested.options.needs):
+            log.info("parked", operation_id=operation_id, kind=requested.kind)  # see application.parking
+            return
         if await self._work_queue.dispatch(key, priority=priority):
             log.info("dispatched", operation_id=operation_id, kind=requested.kind, queue=requested.queue)
 

@@ -47,6 +47,8 @@ class LiveOperation:
 
     work: WorkKey
     cancelling: bool
+    may_be_parked: bool = False
+    """It is queued and has needs; ``Parking`` sees to its work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ class Sweeper:
         after_id = ""
         while page := await self._read_model.live_operations(after_id=after_id, limit=PAGE):
             for candidate in page:
+                if candidate.may_be_parked:
+                    continue
                 if candidate.cancelling or not await self._work_queue.contains(candidate.work):
                     mended += await self._mend(candidate.work.operation_id)
             after_id = page[-1].work.operation_id

@@ -97,6 +97,7 @@ class Service:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(parts.projector.run(), name="projector")
             tasks.create_task(parts.sweeper.run(), name="sweeper")
+            tasks.create_task(parts.parking.run(), name="parking")
             tasks.create_task(parts.janitor.run(), name="janitor")
 
     async def _serve_bus(self) -> None:
