@@ -9,6 +9,7 @@ from milepost_contracts import events
 from milepost_contracts.cleanup import CleanedUp, CleanUpCheckpoints
 from milepost_contracts.commands import DispatchCommand, OperationCommand
 from milepost_contracts.events import Side
+from milepost_contracts.schedules import ScheduleCommand
 from milepost_contracts.verdicts import Accepted, Duplicate, Rejected
 from milepost_runtime.bus.connection import BusConnection, connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
@@ -41,7 +42,7 @@ class Bus:
     event_log: EventLog
 
     async def command(
-        self, command: OperationCommand | DispatchCommand, command_id: str | None = None
+        self, command: OperationCommand | DispatchCommand | ScheduleCommand, command_id: str | None = None
     ) -> Accepted | Duplicate:
         """Send a command and return the verdict.
 

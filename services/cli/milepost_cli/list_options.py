@@ -40,6 +40,15 @@ AscendingOption = Annotated[
 ]
 
 
+STATUSES = ("queued", "running", "cancelling", "cancelled", "completed", "failed")
+REASONS = ("periodic", "cancellation", "failure", "shutdown", "manual")
+"""Why a checkpoint was saved."""
+StatusesOption = Annotated[
+    list[str], typer.Option("--status", help=f"Only {', '.join(STATUSES)}; repeatable.", show_default=False)
+]
+RootOption = Annotated[str | None, typer.Option(help="Only this operation and all that descend from it.")]
+
+
 def one_of(value: str, allowed: tuple[str, ...], option: str) -> None:
     """Check a value.
 

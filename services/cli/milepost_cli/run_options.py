@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from milepost_contracts import events
 from milepost_contracts.capabilities import Needs
 from milepost_contracts.checkpoints import CheckpointPolicySpec
 from milepost_contracts.commands import RunOptions
+from milepost_contracts.model import ContractModel
 from milepost_contracts.problems import problems_of
 from pydantic import ValidationError
 
@@ -15,6 +16,7 @@ from milepost_cli.bus import open_bus
 from milepost_cli.errors import UsageFaultError
 from milepost_cli.location import locate
 
+CommandT = TypeVar("CommandT", bound=ContractModel)
 FULL_SPEED = 0.0
 """What ``--pace 0`` means."""
 
@@ -69,6 +71,18 @@ def faults_of(error: ValidationError) -> UsageFaultError:
     return UsageFaultError(
         "the command holds impossible values", fix="correct what is named", problems=problems_of(error)
     )
+
+
+def command_of(command_type: type[CommandT], **fields: Any) -> CommandT:
+    """Return the command of what was typed.
+
+    Raises:
+        UsageFaultError: it holds impossible values; every one is named.
+    """
+    try:
+        return command_type(**fields)
+    except ValidationError as error:
+        raise faults_of(error) from error
 
 
 async def options_for_resume(

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from milepost_contracts.commands import DispatchCommand, OperationCommand, StartOperation, command_name
+from milepost_contracts.schedules import ScheduleCommand
 from milepost_contracts.verdicts import Accepted, Duplicate
 from milepost_runtime.bus.fleet import NatsFleet
 from milepost_runtime.errors import BusUnavailableError
@@ -61,6 +62,37 @@ async def send(
     finish(view, as_json=as_json, also_well="cancelled" if cancel_wanted else "completed")
 
 
+def send_and_say(
+    command: DispatchCommand | ScheduleCommand,
+    done: str,
+    directory: Path | None,
+    *,
+    command_id: str | None,
+    as_json: bool,
+) -> None:
+    """Send a command that is about no operation, and say ``done``, with its id for ``{id}``, when it was accepted.
+
+    Raises:
+        CommandError: it was rejected.
+    """
+    verdict = asyncio.run(_verdict(command, directory, command_id))
+    if as_json:
+        print_json(verdict.model_dump(mode="json"))
+    elif isinstance(verdict, Duplicate):
+        people().print(f"this command took effect before: {verdict.operation_id}", soft_wrap=True)
+    elif verdict.dry_run:
+        people().print("it would be accepted; nothing was done")
+    else:
+        people().print(done.replace("{id}", verdict.operation_id), soft_wrap=True)
+
+
+async def _verdict(
+    command: DispatchCommand | ScheduleCommand, directory: Path | None, command_id: str | None
+) -> Accepted | Duplicate:
+    async with open_bus(locate(directory)) as bus:
+        return await bus.command(command, command_id)
+
+
 async def _say_what_lacks(command: StartOperation, fleet: Fleet) -> None:
     """Tell a person who would wait for ever; the operation itself is in order."""
     try:
@@ -72,32 +104,6 @@ async def _say_what_lacks(command: StartOperation, fleet: Fleet) -> None:
             f"no worker of the kind {command.kind} is alive: start one with `milepost worker {command.kind}`",
             soft_wrap=True,
         )
-
-
-def send_about_dispatch(
-    command: DispatchCommand, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
-) -> None:
-    """Send a command about dispatch and say ``done`` when it took effect.
-
-    Raises:
-        CommandError: rejected.
-    """
-    asyncio.run(_send_about_dispatch(command, done, command_id, directory, as_json=as_json))
-
-
-async def _send_about_dispatch(
-    command: DispatchCommand, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
-) -> None:
-    async with open_bus(locate(directory)) as bus:
-        verdict = await bus.command(command, command_id)
-    if as_json:
-        print_json(verdict.model_dump(mode="json"))
-    elif isinstance(verdict, Duplicate):
-        people().print("this command took effect before")
-    elif verdict.dry_run:
-        people().print("it would be accepted; nothing was done")
-    else:
-        people().print(done, soft_wrap=True)
 
 
 def finish(view: OperationView, *, as_json: bool, also_well: str = "completed") -> None:

@@ -14,6 +14,7 @@ from milepost_contracts.commands import Command, DispatchCommand, OperationComma
 from milepost_contracts.dispatch import DispatchPolicy
 from milepost_contracts.events import TERMINAL_EVENTS, Archived
 from milepost_contracts.messages import encode, envelop_command
+from milepost_contracts.schedules import ScheduleCommand
 from milepost_contracts.subjects import Subjects
 from milepost_contracts.verdicts import ANY_VERDICT, Accepted, Duplicate, Rejected
 from pydantic import ValidationError
@@ -81,7 +82,7 @@ class MilepostClient:
     @overload
     async def request(
         self,
-        command: OperationCommand | DispatchCommand,
+        command: OperationCommand | DispatchCommand | ScheduleCommand,
         *,
         command_id: str | None = None,
         timeout_seconds: float = REQUEST_SECONDS,

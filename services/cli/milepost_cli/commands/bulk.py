@@ -11,32 +11,28 @@ from milepost_cli import reader
 from milepost_cli.api import Parameters
 from milepost_cli.errors import CommandError
 from milepost_cli.list_options import (
+    REASONS,
+    STATUSES,
     KindsOption,
     NameOption,
     NewerOption,
     OlderOption,
+    RootOption,
+    StatusesOption,
     WorkersOption,
     one_of,
     parse_age,
 )
 from milepost_cli.location import locate
 from milepost_cli.lookup import operation_id_of
-from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
+from milepost_cli.options import CommandIdOption, DirectoryOption, JsonOption, ReasonOption, examples, new_app
 from milepost_cli.output import notes, people, print_json
 
-STATUSES = ("queued", "running", "cancelling", "cancelled", "completed", "failed")
-REASONS = ("periodic", "cancellation", "failure", "shutdown", "manual")
 app = new_app()
-StatusesOption = Annotated[
-    list[str], typer.Option("--status", help=f"Only {', '.join(STATUSES)}; repeatable.", show_default=False)
-]
-RootOption = Annotated[str | None, typer.Option(help="Only this operation and all that descend from it.")]
-ReasonOption = Annotated[str | None, typer.Option(help="Why; kept with each of them.")]
 ExpectOption = Annotated[
     int | None, typer.Option("--expect", min=0, help="Do it only if exactly so many fit.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it however many fit.")]
-CommandIdOption = Annotated[str | None, typer.Option(help="Idempotency key.")]
 DryRunOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Say how many fit, the first of them and their verdicts; do nothing."),

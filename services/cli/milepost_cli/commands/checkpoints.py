@@ -15,6 +15,7 @@ from milepost_cli import reader
 from milepost_cli.api import PAGE_ITEMS, Parameters
 from milepost_cli.formatting import format_age, format_digest, format_progress, format_size, format_summary
 from milepost_cli.list_options import (
+    REASONS,
     AscendingOption,
     KindsOption,
     NameOption,
@@ -26,12 +27,22 @@ from milepost_cli.list_options import (
 )
 from milepost_cli.location import locate
 from milepost_cli.lookup import checkpoint_id_of, operation_id_of
-from milepost_cli.options import DirectoryOption, JsonOption, OperationArgument, examples, new_app
+from milepost_cli.options import (
+    CheckpointArgument,
+    CommandIdOption,
+    DirectoryOption,
+    DryRunOption,
+    JsonOption,
+    OperationArgument,
+    ReasonOption,
+    examples,
+    new_app,
+)
 from milepost_cli.output import notes, people, print_facts, print_json
+from milepost_cli.run_options import command_of
 from milepost_cli.sending import send
 from milepost_cli.tables import print_table
 
-REASONS = ("periodic", "cancellation", "failure", "shutdown", "manual")
 SORTS = ("saved", "size", "unit")
 
 app = new_app()
@@ -105,7 +116,7 @@ def list_checkpoints(
 
 @app.command("show", epilog=examples("milepost checkpoints show cp-abc"))
 def show_checkpoint(
-    checkpoint: Annotated[str, typer.Argument(metavar="ID", help="The checkpoint; a beginning is enough.")],
+    checkpoint: CheckpointArgument,
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -125,14 +136,6 @@ def show_checkpoint(
     notes().print(f"next: milepost resume {operation_id} --checkpoint {checkpoint_id}", soft_wrap=True)
 
 
-CheckpointArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="The checkpoint; a beginning is enough.")
-]
-ReasonOption = Annotated[str | None, typer.Option(help="Why; kept with the operation.")]
-CommandIdOption = Annotated[str | None, typer.Option(help="Idempotency key.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")]
-
-
 @app.command("now", epilog=examples("milepost checkpoints now op-abc --reason 'before the machine moves'"))
 def checkpoint_now(
     operation: OperationArgument,
@@ -145,7 +148,7 @@ def checkpoint_now(
     """Save a checkpoint of a running operation at its next unit boundary."""
     with locate(directory).api() as api:
         operation_id = operation_id_of(api, operation)
-    command = CheckpointNow(operation_id=operation_id, reason=reason, dry_run=dry_run)
+    command = command_of(CheckpointNow, operation_id=operation_id, reason=reason, dry_run=dry_run)
     asyncio.run(send(command, directory, command_id=command_id, follow=False, as_json=as_json))
 
 
@@ -204,9 +207,8 @@ def _send(
     with locate(directory).api() as api:
         checkpoint_id = checkpoint_id_of(api, typed)
         operation_id = reader.text(api.get(f"/checkpoints/{checkpoint_id}"), "operation_id") or ""
-    command = command_type(
-        operation_id=operation_id, checkpoint_id=checkpoint_id, reason=reason, dry_run=dry_run
-    )
+    about = {"operation_id": operation_id, "checkpoint_id": checkpoint_id}
+    command = command_of(command_type, **about, reason=reason, dry_run=dry_run)
     asyncio.run(send(command, directory, command_id=command_id, follow=False, as_json=as_json))
 
 

@@ -5,25 +5,29 @@ from typing import Annotated
 import typer
 from milepost_contracts.commands import HoldDispatch, LimitKind, ReleaseDispatch
 from milepost_runtime.clock import SystemClock
-from pydantic import ValidationError
 
 from milepost_cli import reader
 from milepost_cli.formatting import format_age
 from milepost_cli.location import locate
-from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
+from milepost_cli.options import (
+    CommandIdOption,
+    DirectoryOption,
+    DryRunOption,
+    JsonOption,
+    ReasonOption,
+    examples,
+    new_app,
+)
 from milepost_cli.output import notes, print_json
-from milepost_cli.run_options import faults_of
-from milepost_cli.sending import send_about_dispatch
+from milepost_cli.run_options import command_of
+from milepost_cli.sending import send_and_say
 from milepost_cli.tables import print_table
 
 NO_LIMIT = "none"
 app = new_app()
-KindArgument = Annotated[
+AnyKindArgument = Annotated[
     str | None, typer.Argument(metavar="[KIND]", help="Only this kind, such as backtest; all when absent.")
 ]
-ReasonOption = Annotated[str | None, typer.Option(help="Why; shown with everything that waits for it.")]
-CommandIdOption = Annotated[str | None, typer.Option(help="Idempotency key.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")]
 
 
 @app.callback()
@@ -68,7 +72,7 @@ def show(directory: DirectoryOption = None, as_json: JsonOption = False) -> None
     "hold", epilog=examples("milepost dispatch hold --reason maintenance", "milepost dispatch hold training")
 )
 def hold(
-    kind: KindArgument = None,
+    kind: AnyKindArgument = None,
     reason: ReasonOption = None,
     command_id: CommandIdOption = None,
     dry_run: DryRunOption = False,
@@ -76,17 +80,14 @@ def hold(
     as_json: JsonOption = False,
 ) -> None:
     """Give workers nothing new until it is released; what runs goes on."""
-    try:
-        command = HoldDispatch(kind=kind, reason=reason, dry_run=dry_run)
-    except ValidationError as error:
-        raise faults_of(error) from error
+    command = command_of(HoldDispatch, kind=kind, reason=reason, dry_run=dry_run)
     done = f"{_noun(kind)} held; `milepost dispatch release{_argument(kind)}` ends it"
-    send_about_dispatch(command, done, command_id, directory, as_json=as_json)
+    send_and_say(command, done, directory, command_id=command_id, as_json=as_json)
 
 
 @app.command("release", epilog=examples("milepost dispatch release", "milepost dispatch release training"))
 def release(
-    kind: KindArgument = None,
+    kind: AnyKindArgument = None,
     reason: ReasonOption = None,
     command_id: CommandIdOption = None,
     dry_run: DryRunOption = False,
@@ -94,11 +95,8 @@ def release(
     as_json: JsonOption = False,
 ) -> None:
     """End a hold. Kinds that are held by themselves stay so when all are released."""
-    try:
-        command = ReleaseDispatch(kind=kind, reason=reason, dry_run=dry_run)
-    except ValidationError as error:
-        raise faults_of(error) from error
-    send_about_dispatch(command, f"{_noun(kind)} released", command_id, directory, as_json=as_json)
+    command = command_of(ReleaseDispatch, kind=kind, reason=reason, dry_run=dry_run)
+    send_and_say(command, f"{_noun(kind)} released", directory, command_id=command_id, as_json=as_json)
 
 
 @app.command(
@@ -117,12 +115,9 @@ def limit(
     if at_a_time != NO_LIMIT and not at_a_time.isdecimal():
         raise typer.BadParameter(f"{at_a_time!r} is no number and not {NO_LIMIT}", param_hint="NUMBER")
     number = None if at_a_time == NO_LIMIT else int(at_a_time)
-    try:
-        command = LimitKind(kind=kind, limit=number, reason=reason, dry_run=dry_run)
-    except ValidationError as error:
-        raise faults_of(error) from error
+    command = command_of(LimitKind, kind=kind, limit=number, reason=reason, dry_run=dry_run)
     words = "is not limited any more" if number is None else f"runs {number} at a time"
-    send_about_dispatch(command, f"kind {kind} {words}", command_id, directory, as_json=as_json)
+    send_and_say(command, f"kind {kind} {words}", directory, command_id=command_id, as_json=as_json)
 
 
 def _hold_words(found: dict[str, object]) -> str:

@@ -11,11 +11,14 @@ from milepost_cli import reader
 from milepost_cli.api import PAGE_ITEMS, OrchestratorApi, Parameters
 from milepost_cli.formatting import format_age, format_duration, format_progress, format_rate
 from milepost_cli.list_options import (
+    STATUSES,
     AscendingOption,
     KindsOption,
     NameOption,
     NewerOption,
     OlderOption,
+    RootOption,
+    StatusesOption,
     WorkersOption,
     direction,
     one_of,
@@ -28,7 +31,6 @@ from milepost_cli.output import notes, print_json
 from milepost_cli.tables import print_table
 from milepost_cli.watching import resume_command
 
-STATUSES = ("queued", "running", "cancelling", "cancelled", "completed", "failed")
 SORTS = ("requested", "started", "ended", "name", "kind", "status")
 SHOWN_DEFAULT = 20
 
@@ -44,9 +46,7 @@ app = new_app()
     )
 )
 def ps(
-    status: Annotated[
-        list[str], typer.Option(help=f"Only {', '.join(STATUSES)}; repeatable.", show_default=False)
-    ] = [],  # noqa: B006 - typer copies it
+    status: StatusesOption = [],  # noqa: B006 - typer copies it
     kind: KindsOption = [],  # noqa: B006
     worker: WorkersOption = [],  # noqa: B006
     name: NameOption = None,
@@ -54,9 +54,7 @@ def ps(
         str | None, typer.Option(help="Only with this in why it was cancelled or failed.")
     ] = None,
     parent: Annotated[str | None, typer.Option(help="Only what was resumed from this operation.")] = None,
-    root: Annotated[
-        str | None, typer.Option(help="Only this operation and all that descend from it.")
-    ] = None,
+    root: RootOption = None,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     sort: Annotated[str, typer.Option(help=f"By {', '.join(SORTS)}.")] = SORTS[0],

@@ -5,12 +5,25 @@ from typing import Annotated
 
 import typer
 from milepost_contracts.commands import ResumeOperation
-from pydantic import ValidationError
 
 from milepost_cli.location import locate
 from milepost_cli.lookup import checkpoint_id_of, operation_id_of
-from milepost_cli.options import DirectoryOption, JsonOption, OperationArgument, examples, new_app
-from milepost_cli.run_options import faults_of, options_for_resume, run_options
+from milepost_cli.options import (
+    CommandIdOption,
+    DirectoryOption,
+    DryRunOption,
+    EverySecondsOption,
+    EveryUnitsOption,
+    FollowOption,
+    FromCheckpointOption,
+    JsonOption,
+    OperationArgument,
+    PaceOption,
+    StopAtUnitOption,
+    examples,
+    new_app,
+)
+from milepost_cli.run_options import command_of, options_for_resume, run_options
 from milepost_cli.sending import send
 
 app = new_app()
@@ -27,22 +40,12 @@ app = new_app()
 )
 def resume(
     operation: OperationArgument,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Any kept checkpoint of the operation; the newest by default.")
-    ] = None,
+    checkpoint: FromCheckpointOption = None,
     name: Annotated[str | None, typer.Option(help="For people; the parent's name by default.")] = None,
-    pace: Annotated[
-        float | None, typer.Option(help="Slow down to this many units a second; 0 for full speed.")
-    ] = None,
-    stop_at_unit: Annotated[
-        int | None, typer.Option(min=0, help="Cancel exactly after this unit, with a checkpoint.")
-    ] = None,
-    checkpoint_every_units: Annotated[
-        int | None, typer.Option(min=1, help="Save a checkpoint at each multiple of this.")
-    ] = None,
-    checkpoint_every_seconds: Annotated[
-        float | None, typer.Option(help="Save a checkpoint when this much time has passed.")
-    ] = None,
+    pace: PaceOption = None,
+    stop_at_unit: StopAtUnitOption = None,
+    every_units: EveryUnitsOption = None,
+    every_seconds: EverySecondsOption = None,
     accept_environment: Annotated[
         bool,
         typer.Option(
@@ -50,11 +53,9 @@ def resume(
             help="Go on although versions or device are not the checkpoint's; equality is then not promised.",
         ),
     ] = False,
-    command_id: Annotated[str | None, typer.Option(help="Idempotency key.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")
-    ] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch it until it has ended.")] = False,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    follow: FollowOption = False,
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,21 +68,19 @@ def resume(
     asked = run_options(
         stop_at_unit=stop_at_unit,
         pace=pace,
-        every_units=checkpoint_every_units,
-        every_seconds=checkpoint_every_seconds,
+        every_units=every_units,
+        every_seconds=every_seconds,
         accept_environment=accept_environment,
     )
     with locate(directory).api() as api:
         operation_id = operation_id_of(api, operation)
         checkpoint_id = None if checkpoint is None else checkpoint_id_of(api, checkpoint, operation_id)
-    try:
-        command = ResumeOperation(
-            operation_id=operation_id,
-            checkpoint_id=checkpoint_id,
-            name=name,
-            options=asyncio.run(options_for_resume(asked, operation_id, directory)),
-            dry_run=dry_run,
-        )
-    except ValidationError as error:
-        raise faults_of(error) from error
+    command = command_of(
+        ResumeOperation,
+        operation_id=operation_id,
+        checkpoint_id=checkpoint_id,
+        name=name,
+        options=asyncio.run(options_for_resume(asked, operation_id, directory)),
+        dry_run=dry_run,
+    )
     asyncio.run(send(command, directory, command_id=command_id, follow=follow, as_json=as_json))

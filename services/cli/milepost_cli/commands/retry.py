@@ -5,12 +5,20 @@ from typing import Annotated
 
 import typer
 from milepost_contracts.commands import RetryOperation
-from pydantic import ValidationError
 
 from milepost_cli.location import locate
 from milepost_cli.lookup import operation_id_of
-from milepost_cli.options import DirectoryOption, JsonOption, OperationArgument, examples, new_app
-from milepost_cli.run_options import faults_of
+from milepost_cli.options import (
+    CommandIdOption,
+    DirectoryOption,
+    DryRunOption,
+    FollowOption,
+    JsonOption,
+    OperationArgument,
+    examples,
+    new_app,
+)
+from milepost_cli.run_options import command_of
 from milepost_cli.sending import send
 
 app = new_app()
@@ -20,11 +28,9 @@ app = new_app()
 def retry(
     operation: OperationArgument,
     name: Annotated[str | None, typer.Option(help="For people; the failed one's name by default.")] = None,
-    command_id: Annotated[str | None, typer.Option(help="Idempotency key.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")
-    ] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch it until it has ended.")] = False,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    follow: FollowOption = False,
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,8 +41,5 @@ def retry(
     """
     with locate(directory).api() as api:
         operation_id = operation_id_of(api, operation)
-    try:
-        command = RetryOperation(operation_id=operation_id, name=name, dry_run=dry_run)
-    except ValidationError as error:
-        raise faults_of(error) from error
+    command = command_of(RetryOperation, operation_id=operation_id, name=name, dry_run=dry_run)
     asyncio.run(send(command, directory, command_id=command_id, follow=follow, as_json=as_json))

@@ -1,12 +1,10 @@
 """``milepost schedule add``, ``list``, ``show``, ``pause``, ``unpause`` and ``delete``."""
 
-import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from milepost_contracts.commands import Command, StartOperation
+from milepost_contracts.commands import StartOperation
 from milepost_contracts.schedules import (
     CreateSchedule,
     DeleteSchedule,
@@ -14,25 +12,33 @@ from milepost_contracts.schedules import (
     PauseSchedule,
     UnpauseSchedule,
 )
-from milepost_contracts.verdicts import Duplicate
 from milepost_runtime.clock import SystemClock
-from pydantic import ValidationError
 
 from milepost_cli import reader
-from milepost_cli.bus import open_bus
 from milepost_cli.formatting import format_age, format_duration
 from milepost_cli.location import locate
-from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
-from milepost_cli.output import notes, people, print_facts, print_json
+from milepost_cli.options import (
+    CommandIdOption,
+    DirectoryOption,
+    DryRunOption,
+    JsonOption,
+    KindArgument,
+    PaceOption,
+    QueueOption,
+    ReasonOption,
+    SetOption,
+    SpecArgument,
+    examples,
+    new_app,
+)
+from milepost_cli.output import notes, print_facts, print_json
 from milepost_cli.overrides import read_spec
-from milepost_cli.run_options import faults_of, run_options
+from milepost_cli.run_options import command_of, run_options
+from milepost_cli.sending import send_and_say
 from milepost_cli.tables import print_table
 
 app = new_app()
 ScheduleArgument = Annotated[str, typer.Argument(metavar="ID", help="The schedule, as `list` shows it.")]
-ReasonOption = Annotated[str | None, typer.Option(help="Why; kept with the schedule.")]
-CommandIdOption = Annotated[str | None, typer.Option(help="Idempotency key.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")]
 
 
 @app.callback()
@@ -49,10 +55,8 @@ def schedule() -> None:
     ),
 )
 def add(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of work, such as backtest.")],
-    spec: Annotated[
-        str | None, typer.Argument(metavar="SPEC", help="JSON file, - for standard input, or inline JSON.")
-    ] = None,
+    kind: KindArgument,
+    spec: SpecArgument = None,
     at: Annotated[str | None, typer.Option(help="Once, at this time, with its zone (ISO 8601).")] = None,
     cron: Annotated[
         str | None, typer.Option(help="Again and again: minute, hour, day, month, weekday.")
@@ -62,14 +66,9 @@ def add(
     missed: Annotated[
         Missed, typer.Option(help="Times that passed while nobody was there: the newest once, or skip all.")
     ] = Missed.ONCE,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Set one field of the spec; repeatable."),
-    ] = None,
-    pace: Annotated[
-        float | None, typer.Option(help="Slow down to this many units a second; 0 for full speed.")
-    ] = None,
-    queue: Annotated[str, typer.Option(help="Queue of work to put it into.")] = "default",
+    overrides: SetOption = None,
+    pace: PaceOption = None,
+    queue: QueueOption = "default",
     reason: ReasonOption = None,
     command_id: CommandIdOption = None,
     dry_run: DryRunOption = False,
@@ -81,29 +80,25 @@ def add(
     The spec is checked now, and again each time. Whatever is restarted meanwhile, each time starts one operation.
     """
     options = run_options(stop_at_unit=None, pace=pace, every_units=None, every_seconds=None)
-    try:
-        start = StartOperation(
-            kind=kind, spec=read_spec(spec, overrides or []), name=name, queue=queue, options=options
-        )
-        command = CreateSchedule.model_validate(
-            {
-                "timing": {"at": at, "cron": cron, "time_zone": zone},
-                "start": start,
-                "name": name,
-                "missed": missed,
-                "reason": reason,
-                "dry_run": dry_run,
-            }
-        )
-    except ValidationError as error:
-        raise faults_of(error) from error
-    _send(
-        command,
-        "scheduled as {id}; `milepost schedule list` says when it is due",
-        command_id,
-        directory,
-        as_json=as_json,
+    start = command_of(
+        StartOperation,
+        kind=kind,
+        spec=read_spec(spec, overrides or []),
+        name=name,
+        queue=queue,
+        options=options,
     )
+    command = command_of(
+        CreateSchedule,
+        timing={"at": at, "cron": cron, "time_zone": zone},
+        start=start,
+        name=name,
+        missed=missed,
+        reason=reason,
+        dry_run=dry_run,
+    )
+    done = "scheduled as {id}; `milepost schedule list` says when it is due"
+    send_and_say(command, done, directory, command_id=command_id, as_json=as_json)
 
 
 @app.command("list", epilog=examples("milepost schedule list", "milepost schedule list --json"))
@@ -170,8 +165,8 @@ def pause(
     as_json: JsonOption = False,
 ) -> None:
     """Start nothing more until it is unpaused; times that pass meanwhile are not made up for."""
-    command = _about(PauseSchedule, schedule_id, reason, dry_run=dry_run)
-    _send(command, "{id} is paused", command_id, directory, as_json=as_json)
+    command = command_of(PauseSchedule, schedule_id=schedule_id, reason=reason, dry_run=dry_run)
+    send_and_say(command, "{id} is paused", directory, command_id=command_id, as_json=as_json)
 
 
 @app.command("unpause", epilog=examples("milepost schedule unpause sc-abc"))
@@ -184,8 +179,8 @@ def unpause(
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a paused schedule from now on."""
-    command = _about(UnpauseSchedule, schedule_id, reason, dry_run=dry_run)
-    _send(command, "{id} goes on", command_id, directory, as_json=as_json)
+    command = command_of(UnpauseSchedule, schedule_id=schedule_id, reason=reason, dry_run=dry_run)
+    send_and_say(command, "{id} goes on", directory, command_id=command_id, as_json=as_json)
 
 
 @app.command("delete", epilog=examples("milepost schedule delete sc-abc"))
@@ -198,40 +193,8 @@ def delete(
     as_json: JsonOption = False,
 ) -> None:
     """End a schedule; what it has started goes on."""
-    command = _about(DeleteSchedule, schedule_id, reason, dry_run=dry_run)
-    _send(command, "{id} is deleted", command_id, directory, as_json=as_json)
-
-
-def _about(
-    command: type[PauseSchedule] | type[UnpauseSchedule] | type[DeleteSchedule],
-    schedule_id: str,
-    reason: str | None,
-    *,
-    dry_run: bool,
-) -> Command:
-    try:
-        return command(schedule_id=schedule_id, reason=reason, dry_run=dry_run)
-    except ValidationError as error:
-        raise faults_of(error) from error
-
-
-def _send(command: Any, done: str, command_id: str | None, directory: Path | None, *, as_json: bool) -> None:
-    asyncio.run(_send_and_say(command, done, command_id, directory, as_json=as_json))
-
-
-async def _send_and_say(
-    command: Any, done: str, command_id: str | None, directory: Path | None, *, as_json: bool
-) -> None:
-    async with open_bus(locate(directory)) as bus:
-        verdict = await bus.command(command, command_id)
-    if as_json:
-        print_json(verdict.model_dump(mode="json"))
-    elif isinstance(verdict, Duplicate):
-        people().print(f"this command took effect before: {verdict.operation_id}")
-    elif verdict.dry_run:
-        people().print("it would be accepted; nothing was done")
-    else:
-        people().print(done.replace("{id}", verdict.operation_id), soft_wrap=True)
+    command = command_of(DeleteSchedule, schedule_id=schedule_id, reason=reason, dry_run=dry_run)
+    send_and_say(command, "{id} is deleted", directory, command_id=command_id, as_json=as_json)
 
 
 def _when(timing: dict[str, object]) -> str:

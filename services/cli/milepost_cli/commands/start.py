@@ -5,11 +5,26 @@ from typing import Annotated
 
 import typer
 from milepost_contracts.commands import StartOperation
-from pydantic import ValidationError
 
-from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
+from milepost_cli.options import (
+    CommandIdOption,
+    DirectoryOption,
+    DryRunOption,
+    EverySecondsOption,
+    EveryUnitsOption,
+    FollowOption,
+    JsonOption,
+    KindArgument,
+    PaceOption,
+    QueueOption,
+    SetOption,
+    SpecArgument,
+    StopAtUnitOption,
+    examples,
+    new_app,
+)
 from milepost_cli.overrides import read_spec
-from milepost_cli.run_options import faults_of, needs_of, run_options
+from milepost_cli.run_options import command_of, needs_of, run_options
 from milepost_cli.sending import send
 
 app = new_app()
@@ -26,28 +41,15 @@ app = new_app()
     )
 )
 def start(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of work, such as backtest.")],
-    spec: Annotated[
-        str | None, typer.Argument(metavar="SPEC", help="JSON file, - for standard input, or inline JSON.")
-    ] = None,
+    kind: KindArgument,
+    spec: SpecArgument = None,
     name: Annotated[str | None, typer.Option(help="For people; need not be unique.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Set one field of the spec; repeatable."),
-    ] = None,
-    stop_at_unit: Annotated[
-        int | None, typer.Option(min=0, help="Cancel exactly after this unit, with a checkpoint.")
-    ] = None,
-    pace: Annotated[
-        float | None, typer.Option(help="Slow down to this many units a second; 0 for full speed.")
-    ] = None,
-    checkpoint_every_units: Annotated[
-        int | None, typer.Option(min=1, help="Save a checkpoint at each multiple of this.")
-    ] = None,
-    checkpoint_every_seconds: Annotated[
-        float | None, typer.Option(help="Save a checkpoint when this much time has passed.")
-    ] = None,
-    queue: Annotated[str, typer.Option(help="Queue of work to put it into.")] = "default",
+    overrides: SetOption = None,
+    stop_at_unit: StopAtUnitOption = None,
+    pace: PaceOption = None,
+    every_units: EveryUnitsOption = None,
+    every_seconds: EverySecondsOption = None,
+    queue: QueueOption = "default",
     priority: Annotated[int, typer.Option(min=0, max=100, help="Of what waits, more comes first.")] = 0,
     needs_gpus: Annotated[int, typer.Option(min=0, help="Only for a worker with so many GPUs.")] = 0,
     needs_memory_gb: Annotated[
@@ -56,13 +58,9 @@ def start(
     needs_label: Annotated[
         list[str], typer.Option(help="Only for a worker with this label; repeatable.", show_default=False)
     ] = [],  # noqa: B006 - typer copies it
-    command_id: Annotated[
-        str | None, typer.Option(help="Idempotency key: the same key never starts a second operation.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what the verdict would be; start nothing.")
-    ] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch it until it has ended.")] = False,
+    command_id: CommandIdOption = None,
+    dry_run: DryRunOption = False,
+    follow: FollowOption = False,
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,20 +71,18 @@ def start(
     options = run_options(
         stop_at_unit=stop_at_unit,
         pace=pace,
-        every_units=checkpoint_every_units,
-        every_seconds=checkpoint_every_seconds,
+        every_units=every_units,
+        every_seconds=every_seconds,
         needs=needs_of(needs_gpus, needs_memory_gb, needs_label),
     )
-    try:
-        command = StartOperation(
-            kind=kind,
-            spec=read_spec(spec, overrides or []),
-            name=name,
-            queue=queue,
-            priority=priority,
-            options=options,
-            dry_run=dry_run,
-        )
-    except ValidationError as error:
-        raise faults_of(error) from error
+    command = command_of(
+        StartOperation,
+        kind=kind,
+        spec=read_spec(spec, overrides or []),
+        name=name,
+        queue=queue,
+        priority=priority,
+        options=options,
+        dry_run=dry_run,
+    )
     asyncio.run(send(command, directory, command_id=command_id, follow=follow, as_json=as_json))

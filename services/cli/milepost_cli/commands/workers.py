@@ -6,24 +6,28 @@ from typing import Annotated
 import typer
 from milepost_contracts.commands import DrainWorker, UndrainWorker
 from milepost_runtime.clock import SystemClock
-from pydantic import ValidationError
 
 from milepost_cli import reader
 from milepost_cli.formatting import format_age, format_size
 from milepost_cli.location import locate
-from milepost_cli.options import DirectoryOption, JsonOption, examples, new_app
+from milepost_cli.options import (
+    CommandIdOption,
+    DirectoryOption,
+    DryRunOption,
+    JsonOption,
+    ReasonOption,
+    examples,
+    new_app,
+)
 from milepost_cli.output import notes, print_json
-from milepost_cli.run_options import faults_of
-from milepost_cli.sending import send_about_dispatch
+from milepost_cli.run_options import command_of
+from milepost_cli.sending import send_and_say
 from milepost_cli.tables import print_table
 
 app = new_app()
 
 
 WorkerArgument = Annotated[str, typer.Argument(metavar="WORKER", help="Of `milepost workers`.")]
-ReasonOption = Annotated[str | None, typer.Option(help="Why; shown with the worker.")]
-CommandIdOption = Annotated[str | None, typer.Option(help="Idempotency key.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what the verdict would be; do nothing.")]
 
 
 @app.callback(
@@ -86,12 +90,9 @@ def drain(
     as_json: JsonOption = False,
 ) -> None:
     """Give a worker nothing new until it is undrained; what it runs goes on to its end."""
-    try:
-        command = DrainWorker(worker_id=worker_id, release=release, reason=reason, dry_run=dry_run)
-    except ValidationError as error:
-        raise faults_of(error) from error
+    command = command_of(DrainWorker, worker_id=worker_id, release=release, reason=reason, dry_run=dry_run)
     done = f"{worker_id} takes nothing new within seconds; `milepost workers undrain {worker_id}` ends it"
-    send_about_dispatch(command, done, command_id, directory, as_json=as_json)
+    send_and_say(command, done, directory, command_id=command_id, as_json=as_json)
 
 
 @app.command("undrain", epilog=examples("milepost workers undrain w-1"))
@@ -104,12 +105,9 @@ def undrain(
     as_json: JsonOption = False,
 ) -> None:
     """Let a drained worker take work again."""
-    try:
-        command = UndrainWorker(worker_id=worker_id, reason=reason, dry_run=dry_run)
-    except ValidationError as error:
-        raise faults_of(error) from error
+    command = command_of(UndrainWorker, worker_id=worker_id, reason=reason, dry_run=dry_run)
     done = f"{worker_id} takes work again within seconds"
-    send_about_dispatch(command, done, command_id, directory, as_json=as_json)
+    send_and_say(command, done, directory, command_id=command_id, as_json=as_json)
 
 
 def _drain_words(item: Mapping[str, object]) -> str:

@@ -147,7 +147,10 @@ class _FreeSlots:
         able = [
             each
             for each in self._workers
-            if each.kind == kind and self._free[each.worker_id] > 0 and not lacking(needs, each.capabilities)
+            if each.kind == kind
+            and each.drain is None
+            and self._free[each.worker_id] > 0
+            and not lacking(needs, each.capabilities)
         ]
         if not able:
             self._refused.add((kind, needs))
