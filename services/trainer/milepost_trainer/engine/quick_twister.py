@@ -63,6 +63,17 @@ def quick_twister() -> MT19937 | None:
     return found if _reads_right(found) else None
 
 
+def exchange_generator(other: object | None) -> object:
+    """Have another generator behind ``numpy.random``, which goes on with a state of its own; None: the same.
+
+    Returns the one that was there.
+    """
+    present: object = _numpy.get_bit_generator()
+    if other is not None:
+        _numpy.set_bit_generator(other)
+    return present
+
+
 def global_state() -> tuple[Any, ...]:
     """Return NumPy's global state in the least time; ``unfolded`` makes of it what NumPy takes back."""
     generator: Any = _numpy.get_bit_generator()

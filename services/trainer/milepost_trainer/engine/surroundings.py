@@ -9,17 +9,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from milepost_trainer.engine.quick_twister import quick_twister
+from milepost_trainer.engine.quick_twister import exchange_generator, quick_twister
 from milepost_trainer.engine.random_states import RandomStates
 
 # Its one setting is a property of the module, which type checkers cannot see.
 _deterministic: Any = torch.utils.deterministic
-# Its stubs leave out that the generator can be another one.
-_numpy: Any = np.random
 
 
 class Surroundings:
@@ -56,9 +53,7 @@ class Surroundings:
         outer_deterministic = torch.are_deterministic_algorithms_enabled()
         outer_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
         outer_fill = _deterministic.fill_uninitialized_memory
-        outer_generator = _numpy.get_bit_generator()
-        if (quick := quick_twister()) is not None:
-            _numpy.set_bit_generator(quick)
+        outer_generator = exchange_generator(quick_twister())
         self._states.put_back(self._device)
         torch.set_num_threads(self._threads)
         torch.use_deterministic_algorithms(self._deterministic)
@@ -70,7 +65,7 @@ class Surroundings:
         finally:
             self._inside = False
             self._states = RandomStates.of_process(self._device)
-            _numpy.set_bit_generator(outer_generator)
+            exchange_generator(outer_generator)
             outer.put_back(self._device)
             torch.set_num_threads(outer_threads)
             torch.use_deterministic_algorithms(outer_deterministic, warn_only=outer_warn_only)
