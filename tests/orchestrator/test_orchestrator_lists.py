@@ -116,6 +116,16 @@ async def test_lists_are_sorted_and_paged(listed: Running) -> None:
         assert [int(each[3:]) for each in found] == expected, (sort, direction)
 
 
+async def test_a_word_in_the_order_of_names(listed: Running) -> None:
+    """Every name with it once over all pages, in both directions; also beside another filter."""
+    in_order = sorted(range(100), key=lambda number: f"nightly {number}")
+    assert await ids(listed, name="NIGHTLY", sort="name", order="asc") == names(*in_order)
+    assert await ids(listed, name="nightly", sort="name") == names(*in_order[::-1])
+    assert await ids(listed, name="y 7", sort="name", order="asc") == names(7, *range(70, 80))
+    failed = [number for number in (7, *range(70, 80)) if STATUSES[number % 5] == "failed"]
+    assert await ids(listed, name="y 7", sort="name", order="asc", status="failed") == names(*failed)
+
+
 async def test_checkpoints_are_filtered(listed: Running) -> None:
     """By lineage, reasons, worker, part of the operation's name, age and time."""
 
@@ -126,9 +136,6 @@ async def test_checkpoints_are_filtered(listed: Running) -> None:
     assert await found(reason=["failure", "manual"]) == [n for n in range(99, -1, -1) if n % 3 in (1, 2)]
     assert await found(worker_id="w-2", saved_before=at(12)) == [10, 6, 2]
     assert await found(name="nightly 7") == [*range(79, 69, -1), 7]
-    assert await found(id_begins="cp-0000001", saved_since=at(15)) == [19, 18, 17, 16, 15]
-    assert await found(status="refused") == []
-    assert await found(age_seconds_min=1) == list(range(99, -1, -1))
 
 
 async def test_pages_keep_their_place(listed: Running) -> None:
@@ -257,6 +264,12 @@ async def test_lists_read_an_index_and_not_the_table(tenant: StackEndpoints) -> 
                 for order in (Order(sort) for sort in CheckpointSort):
                     plan = await explain(connection, checkpoints_query(wanted, order, limit=51))
                     assert_filtered(plan, indexes, (name, order.sort))
+            named = Order(OperationSort.NAME, False, MIDDLE[OperationSort.NAME])
+            plan = await explain(
+                connection, operations_query(OperationFilter(name="nightly"), named, limit=51)
+            )
+            assert "Index Only Scan using operations_named" in plan, plan
+            assert "Seq Scan" not in plan, plan
             plan = await explain(connection, operation_counts_query(OperationFilter(kinds=("backtest",))))
             assert "Index Only Scan using operations_kind_status" in plan, plan
     finally:

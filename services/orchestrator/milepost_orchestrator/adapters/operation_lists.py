@@ -1,5 +1,6 @@
 """The queries behind lists of operations."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Text, cast, func, select
@@ -29,8 +30,20 @@ _SORTS = {
 
 def operations_query(wanted: OperationFilter, order: Order[OperationSort], *, limit: int) -> Select[Any]:
     """Return the query of one page of operations."""
+    by_name = order.sort is OperationSort.NAME
+    if by_name and wanted.name is not None and wanted == OperationFilter(name=wanted.name):
+        return _page_by_name(wanted.name, order, limit=limit)
     query = select(*_COLUMNS).where(*_conditions(wanted), *one_of(OperationModel.status, wanted.statuses))
     return sorted_after(query, _SORTS[order.sort], order, limit=limit)
+
+
+def _page_by_name(part: str, order: Order[OperationSort], *, limit: int) -> Select[Any]:
+    """Return the query of a page by name of a word alone: found in the index, in its order, and no more of it."""
+    key = _SORTS[OperationSort.NAME]
+    found = select(OperationModel.operation_id).where(contains(OperationModel.searched_name, part))
+    page = sorted_after(found, key, order, limit=limit).cte("page").prefix_with("MATERIALIZED")
+    query = select(*_COLUMNS).where(OperationModel.operation_id.in_(select(page.c.operation_id)))
+    return sorted_after(query, key, replace(order, after=None), limit=limit)
 
 
 def operation_counts_query(wanted: OperationFilter) -> Select[str, int]:
