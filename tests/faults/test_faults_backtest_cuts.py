@@ -187,9 +187,17 @@ async def finish(place: Place, checkpoint: RestoredCheckpoint | None) -> dict[st
 
 
 async def run_and_kill(
-    place: Place, checkpoint: RestoredCheckpoint | None, rng: random.Random, wish: Wish | None
+    place: Place,
+    checkpoint: RestoredCheckpoint | None,
+    rng: random.Random,
+    wish: Wish | None,
+    *,
+    needs_checkpoint: bool,
 ) -> RestoredCheckpoint | None:
-    """Kill a process at the first checkpoint from a random unit on that shows what is wished, or between two."""
+    """Kill a process at the first checkpoint from a random unit on that shows what is wished, or between two.
+
+    With ``needs_checkpoint`` not before its first one was announced.
+    """
     message, run = place.message(checkpoint, paced=True)
     child = await start(message, place.case.kind)
     target = None
@@ -201,6 +209,7 @@ async def run_and_kill(
             left = word.total_units - word.unit
             target = word.unit + rng.randrange(1, max(2, left // 3))
         if isinstance(word, Staged):
+            needs_checkpoint = False
             staged = Path(word.directory)
             unit = int(json.loads((staged / "checkpoint.json").read_bytes())["unit"])
             state = json.loads((staged / "state.json").read_bytes())
@@ -208,7 +217,8 @@ async def run_and_kill(
                 break  # it was not committed, so none comes after it
             files = Spool(staged.parents[1]).load(staged).files
             await child.send(Committed(directory=word.directory, files=files))
-        if isinstance(word, Advanced) and wish is None and target is not None and word.unit >= target:
+        is_there = isinstance(word, Advanced) and target is not None and word.unit >= target
+        if is_there and wish is None and not needs_checkpoint:
             break
     await child.kill()
     return place.newest(run) or checkpoint
@@ -230,7 +240,7 @@ async def test_killed_processes_end_as_undisturbed(tmp_path: Path, number: int) 
         units: list[int] = []
         for kill in range(KILLS_OF_A_RUN):
             wish = rng.choice(case.wishes) if case.wishes and kill % 2 else None
-            checkpoint = await run_and_kill(place, checkpoint, rng, wish)
+            checkpoint = await run_and_kill(place, checkpoint, rng, wish, needs_checkpoint=kill > 0)
             units.append(checkpoint.unit if checkpoint else 0)
         assert units[-1] > 0
         assert await finish(place, checkpoint) == expected

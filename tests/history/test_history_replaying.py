@@ -46,6 +46,7 @@ def test_every_step_says_what_changed() -> None:
     assert changed[0]["status"] == "queued"
     assert changed[1]["status"] == "running"
     assert changed[1]["attempts.1.worker_id"] == "w-1"
+    assert changed[3].pop("last_event_at") == "2026-11-23T00:00:04+00:00"
     assert changed[3] == {"unit": 5, "sequence": 4, "units_per_second": 10.0, "eta_seconds": 9.5}
     assert changed[4]["checkpoints.cp-1.status"] == "saved"
     assert changed[5]["status"] == "cancelled"

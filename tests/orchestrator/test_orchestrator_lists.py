@@ -136,6 +136,9 @@ async def test_checkpoints_are_filtered(listed: Running) -> None:
     assert await found(reason=["failure", "manual"]) == [n for n in range(99, -1, -1) if n % 3 in (1, 2)]
     assert await found(worker_id="w-2", saved_before=at(12)) == [10, 6, 2]
     assert await found(name="nightly 7") == [*range(79, 69, -1), 7]
+    assert await found(id_begins="cp-0000001", saved_since=at(15)) == [19, 18, 17, 16, 15]
+    assert await found(status="refused") == []
+    assert await found(age_seconds_min=1) == list(range(99, -1, -1))
 
 
 async def test_pages_keep_their_place(listed: Running) -> None:

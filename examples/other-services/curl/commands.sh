@@ -10,7 +10,7 @@ set -euo pipefail
 
 kind=$1 spec=$2 name=$3
 url=${MILEPOST_HTTP_URL:-http://127.0.0.1:8080}
-stop_at_unit=2000
+stop_at_unit=4000
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 
@@ -43,7 +43,7 @@ end_of() {
 }
 
 start=$(jq -c --arg kind "$kind" --arg name "$name" \
-    '{kind: $kind, spec: ., name: $name, options: {pace_units_per_second: 5000}}' "$spec")
+    '{kind: $kind, spec: ., name: $name, options: {pace_units_per_second: 2500}}' "$spec")
 started=$(post operations "$name-start" "$start")
 parent=$(jq -r .operation_id <<< "$started")
 

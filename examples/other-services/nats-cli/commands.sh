@@ -10,7 +10,7 @@ set -euo pipefail
 kind=$1 spec=$2 name=$3
 prefix=${MILEPOST_PREFIX:-milepost}
 export NATS_URL=$MILEPOST_NATS_URL
-stop_at_unit=2000
+stop_at_unit=4000
 
 # envelope COMMAND ID ABOUT DATA: a command as it goes over the bus (contracts/schemas/envelope.v1.json)
 envelope() {
@@ -53,7 +53,7 @@ end_of() {
 }
 
 start=$(jq -c --arg kind "$kind" --arg name "$name" \
-    '{kind: $kind, spec: ., name: $name, options: {pace_units_per_second: 5000}}' "$spec")
+    '{kind: $kind, spec: ., name: $name, options: {pace_units_per_second: 2500}}' "$spec")
 started=$(request start "$name-start" "$kind" "$start")
 parent=$(jq -r .operation_id <<< "$started")
 

@@ -27,7 +27,7 @@ PREFIX = os.environ.get("MILEPOST_PREFIX", "milepost")
 SOURCE = "/nightly"  # who asks: events say it as `requested_by`
 ANSWER_SECONDS = 5.0
 ASKED_MAX = 6
-STOP_AT_UNIT = 2000
+STOP_AT_UNIT = 4000
 
 
 def envelope(command: str, command_id: str, about: str, data: Json) -> bytes:
@@ -110,7 +110,7 @@ async def main(kind: str, spec: Json, name: str) -> None:
     """Start, cancel after a unit without waiting, wait for the end, resume, wait for that end."""
     client = await nats.connect(os.environ["MILEPOST_NATS_URL"], name=SOURCE)
     try:
-        start = {"kind": kind, "spec": spec, "name": name, "options": {"pace_units_per_second": 5000}}
+        start = {"kind": kind, "spec": spec, "name": name, "options": {"pace_units_per_second": 2500}}
         started = await request(client, "start", f"{name}-start", kind, start)
         parent = started["operation_id"]
 

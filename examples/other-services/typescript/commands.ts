@@ -12,9 +12,9 @@ import { connect, errors, type NatsConnection } from "@nats-io/transport-node";
 
 const PREFIX = process.env.MILEPOST_PREFIX ?? "milepost";
 const SOURCE = "/nightly"; // who asks: events say it as `requested_by`
-const ANSWER_MILLISECONDS = 5_000;
+const ANSWER_MILLISECONDS = 2_500;
 const ASKED_MAX = 6;
-const STOP_AT_UNIT = 2_000;
+const STOP_AT_UNIT = 4_000;
 
 // contracts/schemas/command.*.v1.json, as far as it is used here
 interface Start { kind: string; spec: object; name?: string; options?: { pace_units_per_second?: number } }
@@ -113,7 +113,7 @@ async function main(kind: string, spec: object, name: string): Promise<object> {
   const { username: user, password: pass, host: servers } = new URL(process.env.MILEPOST_NATS_URL ?? "");
   const bus = await connect({ servers, user, pass, name: SOURCE });
   try {
-    const start = { kind, spec, name, options: { pace_units_per_second: 5_000 } };
+    const start = { kind, spec, name, options: { pace_units_per_second: 2_500 } };
     const started = await request(bus, "start", `${name}-start`, kind, start);
     const parent = started.operation_id;
 

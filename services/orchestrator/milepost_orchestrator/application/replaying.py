@@ -101,7 +101,13 @@ def earlier_document(before: Operation, after: Operation | None, document: Docum
     checkpoints = {
         key: made[key] if key in same else shown[key] for key in kept if key in same or key in shown
     }
-    return {**found, "checkpoint_id": before.facts.shown_checkpoint_id, "checkpoints": checkpoints}
+    newest = before.facts.newest_kept
+    return {
+        **found,
+        "checkpoint_id": before.facts.shown_checkpoint_id,
+        "newest_checkpoint_at": newest.saved_at.isoformat() if newest is not None else None,
+        "checkpoints": checkpoints,
+    }
 
 
 @dataclass(frozen=True, slots=True)
