@@ -12,7 +12,7 @@ import { connect, errors, type NatsConnection } from "@nats-io/transport-node";
 
 const PREFIX = process.env.MILEPOST_PREFIX ?? "milepost";
 const SOURCE = "/nightly"; // who asks: events say it as `requested_by`
-const ANSWER_MILLISECONDS = 2_500;
+const ANSWER_MILLISECONDS = 5_000;
 const ASKED_MAX = 6;
 const STOP_AT_UNIT = 4_000;
 
