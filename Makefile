@@ -27,8 +27,8 @@ $(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(DIS
 		setuptools wheel  # the last two for a dependency of the tests that comes as source
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
 		-r requirements-dev.txt $(addprefix -e ./,$(DISTRIBUTIONS))
-	@$(BIN)/python -m milepost_backtester.strategies.preparation
-	@$(BIN)/python -m milepost_backtester.statistics.preparation
+	@$(BIN)/python -m milepost_backtester.statistics.preparation & \
+		$(BIN)/python -m milepost_backtester.strategies.preparation && wait $$!
 	@touch $(STAMP)
 
 install: $(STAMP) browser examples ## Make the virtual environment and install everything
@@ -50,7 +50,7 @@ browser:
 		else echo "The tests of the dashboard need Chromium: sudo apt-get install chromium"; fi
 
 test: $(STAMP) browser examples ## Run all tests on real servers
-	@$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+	@$(BIN)/python -m pytest -m "not long" $(PYTEST_ARGUMENTS)
 
 # The example for services in TypeScript is run by the tests, in Debian's Node.js 18 or newer; they fail without.
 examples: $(EXAMPLE)/dist/commands.js ## Build what the tests run of examples/
@@ -65,8 +65,8 @@ $(EXAMPLE)/dist/commands.js: $(EXAMPLE)/commands.ts $(EXAMPLE)/package.json $(EX
 test-unit: $(STAMP) ## Run only the tests that need no server
 	@$(BIN)/python -m pytest -m unit $(PYTEST_ARGUMENTS)
 
-faults: $(STAMP) ## Run the fault tests many more times than `make test` does
-	@MILEPOST_FAULT_ROUNDS=25 MILEPOST_TRAINING_FAULT_POINTS=200 MILEPOST_BACKTEST_FAULT_POINTS=100 $(BIN)/python -m pytest -m faults $(PYTEST_ARGUMENTS)
+faults: $(STAMP) ## Run the fault tests many more times than `make test` does, and those that it leaves out
+	@MILEPOST_FAULT_ROUNDS=25 MILEPOST_TRAINING_FAULT_POINTS=200 MILEPOST_BACKTEST_FAULT_POINTS=100 $(BIN)/python -m pytest -m "faults or long" $(PYTEST_ARGUMENTS)
 
 # pyright keeps one core busy for most of a minute; what else needs no server runs on the other.
 check: $(STAMP) ## Everything that decides whether a change lands

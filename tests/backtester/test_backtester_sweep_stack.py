@@ -92,6 +92,7 @@ async def test_several_symbols_cancelled_and_resumed_elsewhere_end_the_same(
     assert (started.unit, started.total_units) == (4, 9)
 
 
+@pytest.mark.long
 async def test_a_killed_worker_costs_only_time(harness: Harness, tmp_path: Path) -> None:
     """After kill -9 of the worker amid a walk with a team's strategy another one goes on and ends the same."""
     add_bars(harness, tmp_path, 3_000)

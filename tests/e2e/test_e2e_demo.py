@@ -23,6 +23,7 @@ def test_the_demonstration_says_equal_yes() -> None:
         milepost("ps", code=5)
 
 
+@pytest.mark.long
 def test_a_kept_demonstration_can_be_looked_at_and_stopped() -> None:
     """`--keep` leaves the stack, `--json` says what happened, `milepost down` ends it."""
     with reachable_directory() as place:

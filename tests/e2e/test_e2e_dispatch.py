@@ -71,6 +71,7 @@ def test_a_schedule_starts_pauses_and_is_deleted(milepost: CommandLine) -> None:
     assert refused["problems"][0]["field"] == "timing.cron"
 
 
+@pytest.mark.long
 def test_what_a_drained_worker_runs_goes_on_elsewhere_and_ends_equal(milepost: CommandLine) -> None:
     """Released with a checkpoint it ends at the other worker, digest for digest; the drained one takes nothing."""
     slow = ("start", "backtest", "--set", "data.name=walk", "--pace", "600", "--name", "moved")

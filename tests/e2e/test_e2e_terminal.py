@@ -128,6 +128,7 @@ def test_up_in_the_foreground_runs_until_ctrl_c_and_leaves_no_process(tmp_path: 
         milepost("ps", code=5)
 
 
+@pytest.mark.long
 def test_an_interrupted_demonstration_leaves_no_process(tmp_path: Path) -> None:
     """Ctrl-C in the middle stops its stack."""
     with reachable_directory() as place:

@@ -77,6 +77,7 @@ async def test_workers_are_stopped_while_the_bus_is_there(
         assert (place / "workers" / worker / "goodbye").read_text() == "the bus was still there"
 
 
+@pytest.mark.long
 @pytest.mark.integration
 async def test_a_second_start_has_the_same_data_and_addresses(
     place: Path, start: Callable[[], RunningStack]

@@ -47,6 +47,7 @@ async def saved(harness: Harness, operation_id: str) -> list[tuple[int, Checkpoi
     return [(event.unit, event.reason) for event in events if isinstance(event, StateSnapshot)]
 
 
+@pytest.mark.long
 async def test_cancelled_at_thirty_of_a_hundred_goes_on_elsewhere_and_ends_the_same(harness: Harness) -> None:
     """G1: 100 epochs stopped at 30 go on at 30 on another worker with an empty disk: the same five files."""
     expected = await results(harness, await harness.start("training", spec(epochs=100)))
