@@ -39,9 +39,12 @@ def test_show_filters_and_follows(milepost: CommandLine, ended: tuple[str, str])
     assert milepost.json("events", "show", first, "--since", "soon", code=2)["code"] == "usage"
 
     following = milepost.spawn("events", "show", first, "--follow", "--json", stdout=subprocess.PIPE)
-    assert json.loads(following.stdout.readline())["event"] == "requested"
-    following.send_signal(signal.SIGINT)
-    following.communicate(timeout=30)
+    try:
+        assert json.loads(following.stdout.readline())["event"] == "requested"
+        following.send_signal(signal.SIGINT)
+        following.communicate(timeout=30)
+    finally:
+        following.kill()
     assert following.returncode == 130
 
 
