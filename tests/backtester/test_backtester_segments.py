@@ -13,9 +13,11 @@ from milepost_backtester.engine.backtesting_engine import BacktestingEngine
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.engine.terms import Terms
 from milepost_backtester.parquet import pa
+from milepost_backtester.saved_account import account_columns, account_of, account_schema
+from milepost_backtester.saved_trades import SAVED_TRADE_ROWS, WHOLE_TRADE_ROWS
 from milepost_backtester.segment_files import log_rows, read_segment, write_segment
 from milepost_backtester.segments import SEGMENTS_MAX, SegmentedLogs, segment_name
-from milepost_backtester.tables import FILL_ROWS, TRADE_ROWS, account_columns, account_of, account_schema
+from milepost_backtester.tables import FILL_ROWS, ROW
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_runtime.checkpoints.data import LoadedCheckpoint
 from milepost_runtime.checksums import measure_both
@@ -27,10 +29,29 @@ from tests.support.bars import make_bars
 pytestmark = pytest.mark.unit
 
 
-def tables_of(logs: Logs, cuts: list[int]) -> list[Any]:
+def tables_of(logs: Logs, cuts: list[int], *, only_fills: bool = False) -> list[Any]:
     """The account's segments between these bars."""
-    pairs = pairwise(cuts)
-    return [pa.table(account_columns(logs, start, stop), schema=account_schema(1)) for start, stop in pairs]
+    schema = account_schema(len(np.atleast_2d(logs.position)))
+    return [
+        pa.table(account_columns(logs, start, stop, only_fills=only_fills), schema=schema)
+        for start, stop in pairwise(cuts)
+    ]
+
+
+def write_older(
+    logs: Logs, start: dict[str, int], stop: dict[str, int], directory: Path
+) -> ArtifactReference:
+    """A segment as it was written while it held each change of the account and whole round trips."""
+    fills, trades = (getattr(logs, name)[start[name] : stop[name]] for name in ("fills", "trades"))
+    rows: dict[str, tuple[Any, Any]] = {
+        "account": (account_columns(logs, start["account"], stop["account"]), account_schema(1)),
+        "fills": ({ROW: fills}, FILL_ROWS),
+        "trades": ({ROW: trades}, WHOLE_TRADE_ROWS),
+    }
+    path = directory / segment_name(tuple(start.values()), tuple(stop.values()))
+    parts = [log_rows(name, start[name], stop[name], *content) for name, content in rows.items()]
+    write_segment(parts, path)
+    return reference_to(path)
 
 
 def reference_to(path: Path) -> ArtifactReference:
@@ -55,15 +76,21 @@ def save(segments: SegmentedLogs, logs: Logs, lengths: dict[str, int], directory
     return LoadedCheckpoint(lengths["account"], directory, (*written, *plan.kept), {})
 
 
-@given(seed=st.integers(0, 10_000), cut=st.integers(1, 299), borrow=st.sampled_from([0.0, 0.3]))
-@settings(max_examples=25, deadline=None)
-def test_equity_follows_from_the_changes(seed: int, cut: int, borrow: float) -> None:
-    """Equity, cash and position are put back to the last bit, also of shorts that pay at every bar."""
+@given(seed=st.integers(0, 10_000), cut=st.integers(1, 299), borrow=st.sampled_from([None, 0.0, 0.3]))
+@settings(max_examples=40, deadline=None)
+def test_the_account_follows_from_fills_and_changes(seed: int, cut: int, borrow: float | None) -> None:
+    """Equity, cash and position are put back to the last bit, also of shorts that pay at every bar.
+
+    ``None``: the fills alone have to do.
+    """
     bars = make_bars(300, seed, step=0.1)
-    engine = BacktestingEngine(bars, Trader(seed), terms=Terms(commission_rate=0.001, borrow_rate=borrow))
+    engine = BacktestingEngine(
+        bars, Trader(seed), terms=Terms(commission_rate=0.001, borrow_rate=borrow or 0.0)
+    )
     engine.advance()
-    logs = engine.logs
-    equity, cash, positions = account_of(tables_of(logs, [0, cut, 300]), np.atleast_2d(engine.closes), 300)
+    logs, closes = engine.logs, np.atleast_2d(engine.closes)
+    tables = tables_of(logs, [0, cut, 300], only_fills=borrow is None)
+    equity, cash, positions = account_of(tables, logs.fills, closes, 300)
     for mine, kept in ((equity, logs.equity), (cash, logs.cash), (positions[0], logs.position)):
         assert mine.tobytes() == kept.tobytes()
 
@@ -134,7 +161,47 @@ def test_a_quiet_account_is_one_row() -> None:
     engine.advance()
     (table,) = tables_of(engine.logs, [0, 500])
     assert table.num_rows == 1
-    assert len(account_columns(engine.logs, 0, 500, engine.logs.fills["bar"])["bar"]) == 1
+
+
+def test_fills_alone_are_saved_with_one_row_of_the_account(tmp_path: Path) -> None:
+    """Where nothing but fills changes cash, a segment holds the account of its first bar only."""
+    engine = BacktestingEngine(make_bars(500, 2, step=0.1), Trader(2, every=1), terms=Terms())
+    engine.advance()
+    segments = SegmentedLogs(engine.closes, borrows=engine.borrows)
+    checkpoint = save(segments, engine.logs, lengths_of(engine), tmp_path)
+    account, fills, _ = read_segment(tmp_path / checkpoint.artifacts[0].name)
+    assert (account.table.num_rows, fills.table.num_rows) == (1, len(engine.logs.fills))
+    assert len(engine.logs.fills) > 100
+
+
+@given(seed=st.integers(0, 10_000), cut=st.integers(1, 299))
+@settings(max_examples=10, deadline=None)
+def test_older_segments_go_on(tmp_path_factory: pytest.TempPathFactory, seed: int, cut: int) -> None:
+    """A checkpoint with each change and whole round trips is restored, also when a newer segment follows it."""
+    directory = tmp_path_factory.mktemp("older")
+    engine = BacktestingEngine(make_bars(300, seed, step=0.1), Trader(seed, every=3), terms=Terms())
+    engine.advance(cut)
+    before = lengths_of(engine)
+    older = write_older(engine.logs, dict.fromkeys(before, 0), before, directory)
+    segments = SegmentedLogs(engine.closes, borrows=engine.borrows)
+    segments.restore(LoadedCheckpoint(cut, directory, (older,), {}), before)
+    engine.advance()
+    checkpoint = save(segments, engine.logs, lengths_of(engine), directory)
+    assert older in checkpoint.artifacts
+    found = SegmentedLogs(engine.closes).restore(checkpoint, lengths_of(engine))
+    for name in ("equity", "cash", "position", "fills", "trades"):
+        assert getattr(found, name).tobytes() == getattr(engine.logs, name).tobytes()
+
+
+def test_round_trips_of_unknown_orders_are_refused(tmp_path: Path) -> None:
+    """A round trip whose order no fill has is named as damage."""
+    engine = BacktestingEngine(make_bars(300, 3, step=0.1), Trader(3, every=3), terms=Terms())
+    engine.advance()
+    logs, lengths = engine.logs.copy(), lengths_of(engine)
+    logs.trades["exit_order_id"][1] = 10**6
+    checkpoint = save(SegmentedLogs(engine.closes), logs, lengths, tmp_path)
+    with pytest.raises(CheckpointDamagedError, match="order 1000000, which no fill has"):
+        SegmentedLogs(engine.closes).restore(checkpoint, lengths)
 
 
 def write_account(directory: Path, start: int, stop: int, bars: list[int]) -> ArtifactReference:
@@ -143,7 +210,7 @@ def write_account(directory: Path, start: int, stop: int, bars: list[int]) -> Ar
     rows = {"bar": bars, "cash": [1.0] * len(bars), "position": [0.0] * len(bars)}
     path = directory / segment_name((start, 0, 0), (stop, 0, 0))
     parts = [log_rows("account", start, stop, rows, schema)]
-    for name, other in (("fills", FILL_ROWS), ("trades", TRADE_ROWS)):
+    for name, other in (("fills", FILL_ROWS), ("trades", SAVED_TRADE_ROWS)):
         parts.append(log_rows(name, 0, 0, {column: [] for column in other.names}, other))
     write_segment(parts, path)
     return reference_to(path)

@@ -22,8 +22,17 @@ from milepost_runtime.checksums import FileChecksum
 from milepost_runtime.errors import CheckpointDamagedError
 
 from milepost_backtester.engine.bars import Floats, Integers
+from milepost_backtester.engine.layouts import FILL
 from milepost_backtester.engine.records import Logs
 from milepost_backtester.parquet import Schema, Table
+from milepost_backtester.saved_account import account_columns, account_of, account_schema
+from milepost_backtester.saved_trades import (
+    SAVED_TRADE_ROWS,
+    WHOLE_TRADE_ROWS,
+    UnknownOrderError,
+    saved_trades,
+    trades_of,
+)
 from milepost_backtester.segment_files import (
     MEDIA_TYPE,
     LogRows,
@@ -32,15 +41,7 @@ from milepost_backtester.segment_files import (
     read_segment,
     write_segment,
 )
-from milepost_backtester.tables import (
-    FILL_ROWS,
-    ROW,
-    TRADE_ROWS,
-    Columns,
-    account_columns,
-    account_schema,
-    logs_of_changes,
-)
+from milepost_backtester.tables import FILL_ROWS, ROW, Columns, records
 
 SEGMENTS_MAX = 16
 PREFIX = "logs-"
@@ -77,10 +78,19 @@ class SegmentPlan:
 class Segments:
     """Knows which rows of some logs are in stored segments; shared by the computing and the listening thread."""
 
-    def __init__(self, schemas: Mapping[str, Schema], changes: frozenset[str] = frozenset()) -> None:
-        """``changes``: logs with a row for the first ``bar`` of a segment and for each that changed something."""
+    def __init__(
+        self,
+        schemas: Mapping[str, Schema],
+        changes: frozenset[str] = frozenset(),
+        older: Mapping[str, Schema] | None = None,
+    ) -> None:
+        """``changes``: logs with a row for the first ``bar`` of a segment and for each that changed something.
+
+        ``older``: how segments written by an older version hold a log, where that can still be read.
+        """
         self.schemas = schemas
         self._changes = changes
+        self._older = older or {}
         self._lock = threading.Lock()
         self._known: list[Segment] = []
 
@@ -172,7 +182,8 @@ class Segments:
     def _check_rows(self, part: LogRows) -> None:
         # The layout of records is metadata of their column.
         schema = part.table.schema.remove_metadata()
-        whole = schema.equals(self.schemas[part.log], check_metadata=True)
+        known = (self.schemas[part.log], self._older.get(part.log, self.schemas[part.log]))
+        whole = any(schema.equals(one, check_metadata=True) for one in known)
         if whole and part.log in self._changes:
             whole = _are_changes(part.table["bar"].to_numpy(), part)
         elif whole:
@@ -190,7 +201,7 @@ class Segments:
 
 
 class SegmentedLogs(Segments):
-    """The logs of a backtest; the account is saved where it changes."""
+    """The logs of a backtest; what follows from fills, closes and the rest of a row is not saved."""
 
     def __init__(self, closes: Floats, *, borrows: bool = True) -> None:
         """``closes``: (symbols, bars), or (bars,) of one symbol; with them equity follows from the account.
@@ -201,8 +212,8 @@ class SegmentedLogs(Segments):
         self._borrows = borrows
         self._restored_bars = 0
         symbols = len(self._closes)
-        schemas = {"account": account_schema(symbols), "fills": FILL_ROWS, "trades": TRADE_ROWS}
-        super().__init__(schemas, frozenset({"account"}))
+        schemas = {"account": account_schema(symbols), "fills": FILL_ROWS, "trades": SAVED_TRADE_ROWS}
+        super().__init__(schemas, frozenset({"account"}), {"trades": WHOLE_TRADE_ROWS})
 
     def plan(self, logs: Logs, lengths: Mapping[str, int]) -> SegmentPlan:
         """Return how to save the logs up to these lengths; their rows up to there must not change any more."""
@@ -212,22 +223,26 @@ class SegmentedLogs(Segments):
         """Read the logs back, cut to these lengths.
 
         Raises:
-            CheckpointDamagedError: rows are missing.
+            CheckpointDamagedError: rows are missing, or do not belong together.
         """
-        parts = self.restore_rows(checkpoint, lengths)
+        parts, bars = self.restore_rows(checkpoint, lengths), lengths["account"]
         # A fork may have borrowed before, at another rate than its own.
-        self._restored_bars = lengths["account"]
-        return logs_of_changes(parts, self._closes, lengths["account"])
+        self._restored_bars = bars
+        fills = records(parts["fills"], FILL)
+        try:
+            trades = trades_of(parts["trades"], fills)
+        except UnknownOrderError as error:
+            raise CheckpointDamagedError(problems=[Problem(field="trades", message=str(error))]) from error
+        equity, cash, positions = account_of(parts["account"], fills, self._closes, bars)
+        return Logs(equity, cash, positions[0] if len(positions) == 1 else positions, fills, trades)
 
     def _rows(self, logs: Logs, start: Lengths, stop: Lengths) -> Mapping[str, Columns]:
         (bar, fill, trade), (bar_stop, fill_stop, trade_stop) = start, stop
-        fills = logs.fills[fill:fill_stop]
         only_fills = not self._borrows and bar >= self._restored_bars
-        account = account_columns(logs, bar, bar_stop, fills["bar"] if only_fills else None)
         return {
-            "account": account,
-            "fills": {ROW: fills},
-            "trades": {ROW: logs.trades[trade:trade_stop]},
+            "account": account_columns(logs, bar, bar_stop, only_fills=only_fills),
+            "fills": {ROW: logs.fills[fill:fill_stop]},
+            "trades": {ROW: saved_trades(logs.trades[trade:trade_stop])},
         }
 
 
