@@ -6,7 +6,7 @@ cash, the first bar of a segment is enough; of shorts that cost, each bar that c
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -54,8 +54,8 @@ def account_of(
     stops = np.append(starts[1:], bars)
     cash = np.repeat(cash_then, stops - starts)
     positions = np.stack([np.repeat(column, stops - starts) for column in held_then])
-    first: Integers = np.searchsorted(fills["bar"], starts, side="right")
-    last: Integers = np.searchsorted(fills["bar"], stops)
+    first = cast("Integers", np.searchsorted(fills["bar"], starts, side="right"))
+    last = cast("Integers", np.searchsorted(fills["bar"], stops))
     for row in np.flatnonzero(first < last):
         lasts = slice(starts[row], stops[row])
         _follow(cash[lasts], positions[:, lasts], fills[first[row] : last[row]], starts[row])
