@@ -18,8 +18,8 @@ from milepost_backtester.strategies.inputs import StrategyInputs
 from milepost_backtester.strategies.model import Model
 from milepost_contracts.specs.model_strategy import ModelParameters
 from milepost_models.bar_files import Bars as ModelBars
-from milepost_models.forecast import BLOCK_BARS, Forecast
-from milepost_models.inference import load_model
+from milepost_models.forecast import Forecast
+from milepost_models.inference import BLOCK_BARS, load_model
 from milepost_runtime.errors import FingerprintMismatchError
 from milepost_runtime.fingerprints import accepted_differences
 

@@ -3,7 +3,9 @@
 import csv
 import gzip
 import io
+from fractions import Fraction
 from importlib import resources
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +46,11 @@ def test_level_rule_equals_independent_arithmetic(
     engine = BacktestingEngine(bars, strategy, initial_cash=CASH, commission_rate=RATE)
     engine.advance()
 
-    def mean(window: int) -> np.ndarray:
-        return np.convolve(bars.close, np.ones(window) / window, mode="full")[: len(bars)]
-
-    level = np.where(mean(10) > mean(30), UNITS, -UNITS if allow_short else 0.0)
-    level[:29] = 0
+    # Exact: averages of prices in cents are equal now and then, and sums of floats say so on some processors only.
+    sums = [Fraction(0), *accumulate(map(Fraction, bars.close.tolist()))]
+    above = [(sums[n] - sums[n - 10]) * 3 - (sums[n] - sums[n - 30]) for n in range(30, len(sums))]
+    below = -UNITS if allow_short else 0.0
+    level = np.array([0.0] * 29 + [UNITS if each > 0 else below if each < 0 else 0.0 for each in above])
     held = np.concatenate(([0.0], level[:-1]))  # decided at one close, held from the next open
     traded = np.diff(held, prepend=0.0)
     expected = (

@@ -11,7 +11,7 @@ import torch
 from milepost_contracts.model import JsonObject
 from milepost_contracts.specs.training import TrainingSpec
 from milepost_models.bar_files import Bars, load_bars
-from milepost_models.inference import ROWS_MULTIPLE, Predictor, load_model
+from milepost_models.inference import BLOCK_BARS, Predictor, load_model
 from milepost_trainer.bars.task import BarsTask
 from milepost_trainer.engine.trainer import ModelTrainer
 from milepost_trainer.loss_curve import draw_losses
@@ -48,18 +48,35 @@ class Trained:
         self.summary = write_results(self.trainer, self.spec, self.built.card, directory)
 
     def outputs(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Validation rows over all symbols, and what the best model of the training gives for them."""
+        """Validation rows over all symbols, and what the best model of the training gives for each of them.
+
+        Each is computed at its bar's place in a batch of ``BLOCK_BARS``, as a loaded model does; whole batches of
+        validation rows round otherwise on some processors.
+        """
         model, data = self.trainer.model, self.built.parts.data
-        count = data.count("validation") // ROWS_MULTIPLE * ROWS_MULTIPLE
-        assert count
-        inputs, _ = data.batch("validation", torch.arange(count))
         model.load_state_dict(self.trainer.best_weights())
+        model.eval()
+        rows, found = data.validation.numpy(), list[torch.Tensor]()
         with torch.no_grad():
-            outputs = model.eval()(inputs)
-        return data.validation[:count].numpy(), outputs.numpy()
+            for chosen in blocks_of(rows, first_bars=len(self.bars[0])):
+                samples = torch.full((BLOCK_BARS,), int(chosen[0]))
+                places = (rows[chosen] - (rows[chosen] >= len(self.bars[0])) * len(self.bars[0])) % BLOCK_BARS
+                samples[torch.from_numpy(places)] = torch.from_numpy(chosen)
+                found.append(model(data.batch("validation", samples)[0])[torch.from_numpy(places)])
+            whole = model(data.batch("validation", torch.arange(len(rows)))[0])
+        outputs = torch.cat(found)
+        assert torch.allclose(outputs, whole, rtol=1e-4, atol=1e-5)
+        return rows, outputs.numpy()
 
     def predictor(self) -> Predictor:
         return load_model(self.directory)
+
+
+def blocks_of(rows: np.ndarray[Any, Any], *, first_bars: int) -> list[np.ndarray[Any, Any]]:
+    """Positions in ``rows`` of those that share a symbol and a block, in order."""
+    second = rows >= first_bars
+    names = second * len(rows) + (rows - second * first_bars) // BLOCK_BARS
+    return [np.flatnonzero(names == name) for name in np.unique(names)]
 
 
 FIELDS: dict[str, dict[str, Any]] = {

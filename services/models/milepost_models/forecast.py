@@ -1,9 +1,8 @@
 """Predictions at the bars of a run, computed in blocks when they are first asked for.
 
-Blocks begin at multiples of ``BLOCK_BARS`` whatever was asked for, and each goes through the model as one batch
-of that many rows: a bar's prediction is the same bits wherever a run was cut, and whether later bars are known or
-not. A run that is stopped early has computed what it needed, and one that goes on from a checkpoint computes no
-earlier block.
+A bar's prediction is the same bits wherever a run was cut, and whether later bars are known or not (see
+``inference``). A run that is stopped early has computed what it needed, and one that goes on from a checkpoint
+computes no earlier block.
 """
 
 from collections.abc import Generator
@@ -13,10 +12,7 @@ import numpy as np
 import torch
 
 from milepost_models.bar_files import Bars, Floats
-from milepost_models.inference import Predictor
-
-BLOCK_BARS = 256
-"""Small enough that a cancel waits for no more than a few of them, large enough to keep a processor busy."""
+from milepost_models.inference import BLOCK_BARS, Predictor
 
 
 class Forecast:
@@ -29,29 +25,25 @@ class Forecast:
             ValueError: a feature is not finite, or the symbol was not trained on.
         """
         self._predictor = predictor
-        self._bars = len(bars)
         self._threads = threads
         # Too few for a single window: there is nothing to see, and nothing will be asked of the model.
-        self._seen = predictor.rows_of(bars, symbol=symbol) if self._bars > predictor.first_row else None
+        self._seen = predictor.rows_of(bars, symbol=symbol) if len(bars) > predictor.first_row else None
 
     def block(self, number: int) -> Floats:
         """Return the predictions at a block's bars (``BLOCK_BARS`` by columns), not a number where there is none.
 
         Columns: probabilities of the classes, or one expected log return.
         """
-        first, start = self._predictor.first_row, number * BLOCK_BARS
         found = np.full((BLOCK_BARS, max(1, len(self._predictor.classes))), np.nan)
-        stop = min(start + BLOCK_BARS, self._bars)
-        if self._seen is None or stop <= first:
+        if self._seen is None:
             return found
-        rows = np.clip(np.arange(start, start + BLOCK_BARS), max(start, first), stop - 1)
+        rows = self._predictor.block_rows(self._seen, number)
         with _threads(self._threads):
             predictions = self._predictor.predict_rows(self._seen, rows)
         values = predictions.returns if predictions.probabilities is None else predictions.probabilities
         if values is None:
             raise AssertionError("a model predicts probabilities or returns")
-        there = slice(max(start, first) - start, stop - start)
-        found[there] = values.reshape(BLOCK_BARS, -1)[there]
+        found[rows % BLOCK_BARS] = values.reshape(len(rows), -1)
         return found
 
 

@@ -1,10 +1,11 @@
 """A trained model of the task ``bars``, loaded from its result files alone: no spec, no training data, no bus.
 
-A prediction at a bar follows from the bars up to it alone, bit for bit, so a strategy may have them computed in
-blocks and look them up bar by bar. They are the bits of the training's own outputs for the same bars from the same
-first bar on, with the same versions, threads and kind of processor: rows go through the model in multiples of
-``ROWS_MULTIPLE``, since the last rows of other batches are computed by other kernels. Indicators run on from the
-first bar, so bars that begin later give slightly other features.
+A prediction at a bar follows from the bars up to it alone, bit for bit, whatever else is predicted with it. Matrix
+kernels give a row other last bits in a batch of another size, on some processors at another place in the batch too;
+so bars go through the model in blocks of ``BLOCK_BARS`` that begin at its multiples, each bar at its own place.
+With the same versions, threads and kind of processor they are the bits of the training's model in such blocks; its
+own batches were of other sizes. Indicators run on from the first bar, so bars that begin later give slightly other
+features.
 """
 
 import hashlib
@@ -30,9 +31,8 @@ from milepost_models.windows import rows_tensor, windows_at
 # Its types are half there; Any says so once.
 files: Any = safetensors.torch
 
-ROWS_MULTIPLE = 16
-"""Batches are filled up to multiples of this; in trials those of 16, 64 and 1024 rows gave the same bits."""
-BATCH_ROWS = 1024
+BLOCK_BARS = 256
+"""Small enough that a cancel waits for no more than a few blocks, large enough to keep a processor busy."""
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -102,28 +102,37 @@ class Predictor:
 
     def predict_rows(self, seen: ScaledRows, rows: Indices) -> Predictions:
         """Return predictions at these rows, in their order; none may be before ``first_row``."""
-        outputs = self._outputs(seen.values, torch.from_numpy(rows))
+        numbers, whose = np.unique(rows // BLOCK_BARS, return_inverse=True)
+        values, at = seen.values, whose * BLOCK_BARS + rows % BLOCK_BARS
+        outputs = torch.cat(
+            [self._block_outputs(values, int(number)) for number in numbers] or [self._nothing()]
+        )
+        # Whole blocks here too: the ends of other lengths may be computed one by one, which rounds otherwise.
         return Predictions(
             rows=rows,
-            outputs=outputs.numpy(),
-            probabilities=probabilities(outputs.double()).numpy() if self.classes else None,
-            returns=None if self.classes else outputs.double().numpy() * seen.target_deviation,
+            outputs=outputs.numpy()[at],
+            probabilities=probabilities(outputs.double()).numpy()[at] if self.classes else None,
+            returns=None if self.classes else outputs.double().numpy()[at] * seen.target_deviation,
         )
 
-    def _outputs(self, values: Tensor, rows: Tensor) -> Tensor:
-        if not len(rows):
-            return torch.empty((0, len(self.classes)) if len(self.classes) > 2 else 0)
+    def block_rows(self, seen: ScaledRows, number: int) -> Indices:
+        """Return the bars of a block that can be predicted at; there may be none."""
+        start = number * BLOCK_BARS
+        stop = min(start + BLOCK_BARS, len(seen.values))
+        return np.arange(max(start, self.first_row), stop, dtype=np.int64)
+
+    def _block_outputs(self, values: Tensor, number: int) -> Tensor:
+        """Return what leaves the model for each place of a block; places that have no window repeat another."""
         window, precision = self._card.parameters.window, self._card.precision
-        # Filled up with the last row again; what it gives is cut off.
-        filled = torch.cat((rows, rows[-1:].expand(-len(rows) % ROWS_MULTIPLE)))
-        starts = range(0, len(filled), BATCH_ROWS)
+        places = torch.arange(number * BLOCK_BARS, (number + 1) * BLOCK_BARS)
         lower = torch.autocast("cpu", dtype=_DTYPES[precision], enabled=precision != "float32")
         with torch.no_grad(), lower:
-            found: list[Tensor] = [
-                self._model(windows_at(values, filled[start : start + BATCH_ROWS], window))
-                for start in starts
-            ]
-        return torch.cat(found)[: len(rows)].float()
+            inputs = windows_at(values, places.clamp(self.first_row, len(values) - 1), window)
+            outputs: Tensor = self._model(inputs)
+        return outputs.float()
+
+    def _nothing(self) -> Tensor:
+        return torch.empty((0, len(self.classes)) if len(self.classes) > 2 else 0)
 
 
 def probabilities(outputs: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from milepost_models.bar_files import Bars as ModelBars
 from milepost_models.card import read_card
 from milepost_models.environment import environment_of
 from milepost_models.features import data_versions
-from milepost_models.forecast import BLOCK_BARS, Forecast
-from milepost_models.inference import Predictor, load_files
+from milepost_models.forecast import Forecast
+from milepost_models.inference import BLOCK_BARS, Predictor, load_files
 
 from milepost_backtester.engine.bars import Bars, Floats
 from milepost_backtester.strategies.inputs import StrategyInputs
