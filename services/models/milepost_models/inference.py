@@ -1,8 +1,8 @@
 """A trained model of the task ``bars``, loaded from its result files alone: no spec, no training data, no bus.
 
 A prediction at a bar follows from the bars up to it alone, bit for bit, whatever else is predicted with it. Matrix
-kernels give a row other last bits in a batch of another size, on some processors at another place in the batch too;
-so bars go through the model in blocks of ``BLOCK_BARS`` that begin at its multiples, each bar at its own place.
+kernels give a row other last bits in a batch of another size, on some processors at another place of it too; so
+bars go through the model in blocks of ``BLOCK_BARS`` that begin at its multiples, each bar at its own place.
 With the same versions, threads and kind of processor they are the bits of the training's model in such blocks; its
 own batches were of other sizes. Indicators run on from the first bar, so bars that begin later give slightly other
 features.
