@@ -59,13 +59,16 @@ class CommandLine:
         """Run a command with --json and return its document."""
         return self(*arguments, "--json", code=code, stdin=stdin).document
 
-    def checkpoints_of(self, operation_id: str) -> list[Any]:
-        """The operation's checkpoints, once there is one: the read model follows the log by a moment."""
+    def checkpoints_of(self, operation_id: str, **awaited: Any) -> list[Any]:
+        """The operation's checkpoints on record, newest first, once there is one with these fields.
+
+        They go on record one by one, in the order they were saved in, and a moment after the operation has ended.
+        """
         for _ in range(LOOKS_MAX):
             found = self.json("checkpoints", "list", "--operation", operation_id)["checkpoints"]
-            if found:
+            if any(awaited.items() <= each.items() for each in found):
                 return found
-        raise AssertionError(f"no checkpoint of {operation_id} is listed")
+        raise AssertionError(f"no checkpoint of {operation_id} with {awaited} is listed")
 
     def until_running(self, operation_id: str) -> None:
         """Return when some units are done; the read model follows the log by a moment."""

@@ -34,7 +34,7 @@ def test_archived_operation_is_shown_folded_exported_and_rebuilt(
     words = ("start", "backtest", "--set", "data.name=walk", "--stop-at-unit", "5000")
     operation_id = milepost.json(*words)["operation_id"]
     milepost("wait", operation_id, code=1)
-    milepost.checkpoints_of(operation_id)
+    milepost.checkpoints_of(operation_id, unit=5000)
     count = archived(milepost, operation_id)
     after = exported(milepost, operation_id, tmp_path / "after.jsonl")
     assert len(after) == count > 5

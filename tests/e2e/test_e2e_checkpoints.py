@@ -15,7 +15,8 @@ def test_a_checkpoint_is_saved_now_pinned_unpinned_and_deleted(milepost: Command
         milepost.until_running(operation_id)
         asked = milepost("checkpoints", "now", operation_id, "--reason", "before the move")
         assert "asked for a checkpoint" in asked.out + asked.err
-        (manual,) = [each for each in milepost.checkpoints_of(operation_id) if each["reason"] == "manual"]
+        found = milepost.checkpoints_of(operation_id, reason="manual")
+        (manual,) = [each for each in found if each["reason"] == "manual"]
         checkpoint_id = manual["checkpoint_id"]
         refused = milepost.json("checkpoints", "delete", checkpoint_id, code=4)
         assert refused["code"] == "checkpoint-in-use"

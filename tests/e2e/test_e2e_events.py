@@ -20,7 +20,7 @@ def ended(milepost: CommandLine) -> tuple[str, str]:
     words = ("start", "backtest", "--set", "data.name=walk", "--stop-at-unit", "5000")
     first = milepost.json(*words)["operation_id"]
     milepost("wait", first, code=1)
-    milepost.checkpoints_of(first)
+    milepost.checkpoints_of(first, unit=5000)
     child = milepost.json("resume", first)["operation_id"]
     milepost("wait", child)
     return first, child

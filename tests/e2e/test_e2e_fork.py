@@ -13,7 +13,7 @@ def test_a_completed_backtest_is_forked_with_another_commission(milepost: Comman
     parent = milepost.json("start", "backtest", *DATA, "--checkpoint-every-units", "4000")["operation_id"]
     whole = milepost.json("wait", parent)
     checkpoint = next(
-        each["checkpoint_id"] for each in milepost.checkpoints_of(parent) if each["unit"] == 4000
+        each["checkpoint_id"] for each in milepost.checkpoints_of(parent, unit=4000) if each["unit"] == 4000
     )
     change = ("fork", parent, "--set", "commission_rate=0.01", "--checkpoint", checkpoint)
     would = milepost.json(*change, "--dry-run")

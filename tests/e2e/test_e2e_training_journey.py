@@ -65,7 +65,7 @@ def test_a_training_cancelled_at_30_of_100_and_resumed_ends_equal_to_the_undistu
     assert (ended["status"], ended["unit"], ended["total_units"]) == ("cancelled", 30, 100)
     assert f"milepost resume {cancelled}" in ended["fix"]
 
-    newest = trainers.checkpoints_of(cancelled)[0]
+    newest = trainers.checkpoints_of(cancelled, reason="cancellation")[0]
     assert (newest["unit"], newest["reason"]) == (30, "cancellation")
     shown = trainers.json("checkpoints", "show", newest["checkpoint_id"])
     assert {"state.json", "model.safetensors"} <= {artifact["name"] for artifact in shown["artifacts"]}
@@ -95,5 +95,5 @@ def test_a_training_that_diverges_says_why_and_exits_with_one(trainers: CommandL
     assert (ended["status"], ended["failure"]["error_type"]) == ("failed", "DivergedError")
     assert "not finite" in trainers("follow", failed, code=1).err
     assert "not finite" in trainers("show", failed).out
-    newest = trainers.checkpoints_of(failed)[0]
+    newest = trainers.checkpoints_of(failed, reason="failure")[0]
     assert (newest["reason"], newest["unit"]) == ("failure", ended["unit"])
