@@ -36,7 +36,7 @@ class Effort:
     loads: int
 
 
-FULL, QUICK = Effort(rounds=2, saves=3, loads=1), Effort(rounds=1, saves=1, loads=1)
+FULL, QUICK = Effort(rounds=2, saves=3, loads=3), Effort(rounds=1, saves=1, loads=1)
 
 
 @dataclass(frozen=True, slots=True)

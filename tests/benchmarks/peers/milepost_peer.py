@@ -41,8 +41,8 @@ from tests.benchmarks.peers.workload import (
     samples_of,
 )
 
-STEPS_PER_EPOCH = 4_000
-"""More than any course has, so that no epoch ends within one."""
+STEPS_PER_EPOCH = 1_000
+"""More than any course has, so that no epoch ends within one; a load makes an epoch's order of samples anew."""
 NEVER = CheckpointPolicySpec(every_seconds=24 * 3600)
 WAIT_SECONDS = 120.0
 PROGRESS_SECONDS = 3600.0

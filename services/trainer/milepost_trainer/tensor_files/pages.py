@@ -2,15 +2,11 @@
 
 import ctypes
 import mmap
-import sys
 
 PAGE_BYTES = 4096
 """Of memory and of the file system: what direct writes must be aligned to."""
 BLOCK_BYTES = 8 * 1024 * 1024
 """Read, written and hashed at once: large enough for the full speed of a disk, a multiple of a page."""
-
-_MADV_POPULATE_WRITE = 23
-"""Of Linux 5.14 and later; others refuse it."""
 
 
 def up_to_a_page(size_bytes: int) -> int:
@@ -27,12 +23,3 @@ def touched_pages(size_bytes: int) -> mmap.mmap:
         memory.madvise(mmap.MADV_HUGEPAGE)
     ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 0, pages_bytes)
     return memory
-
-
-def populate(address: int, size_bytes: int) -> None:
-    """Have the pages of somebody else's memory made at once, which costs half of one by one; a hint, no more."""
-    if sys.platform != "linux":
-        return
-    start = up_to_a_page(address)
-    whole_bytes = (address + size_bytes - start) // PAGE_BYTES * PAGE_BYTES
-    ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(whole_bytes), _MADV_POPULATE_WRITE)

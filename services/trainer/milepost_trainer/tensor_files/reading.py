@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,13 +22,12 @@ from milepost_trainer.tensor_files.layout import (
     parse_layout,
 )
 from milepost_trainer.tensor_files.measuring import Measured, Measuring
-from milepost_trainer.tensor_files.pages import populate, touched_pages
+from milepost_trainer.tensor_files.pages import touched_pages
 
-READ_BYTES = 4 * 1024 * 1024
+READ_BYTES = 2 * 1024 * 1024
+"""Small enough that the work on a file of some megabytes goes on side by side, large enough for a disk's speed."""
 BLOCKS_AHEAD = 8
 """Read and not yet copied and hashed, so that reading does not wait for either."""
-LARGE_BYTES_MIN = 1024 * 1024
-"""Memory of this size is likely to have no pages yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +96,46 @@ def read_files(wanted: Sequence[Wanted]) -> list[Measured | TensorFileError | OS
     """
     with ExitStack() as stack:
         copier = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="filler"))
-        memories = [memoryview(touched_pages(READ_BYTES)) for _ in range(BLOCKS_AHEAD)]
-        busy: list[list[Future[None]]] = [[] for _ in memories]
         streams = [_Stream(found, copier, stack) for found in wanted]
-        turn = 0
+        blocks = _Blocks()
         while streams and (stream := min(streams, key=lambda found: found.share_done)).share_done < 1:
-            for done in busy[turn]:
-                done.result()
-            busy[turn] = stream.read_next(memories[turn])
-            turn = (turn + 1) % len(memories)
-        for done in (done for every in busy for done in every):
-            done.result()
+            memory = blocks.free()
+            blocks.use(memory, stream.read_next(memory))
+        blocks.wait()
         return [stream.result() for stream in streams]
+
+
+class _Blocks:
+    """Memory to read into, used again in turn; no more of it is made than reading runs ahead."""
+
+    def __init__(self) -> None:
+        self._used: deque[tuple[memoryview, list[Future[None]]]] = deque()
+
+    def free(self) -> memoryview:
+        """Return the oldest block if it is done with, else a new one, else the oldest once it is."""
+        if len(self._used) < BLOCKS_AHEAD and not (self._used and _done(self._used[0][1])):
+            return memoryview(touched_pages(READ_BYTES))
+        memory, work = self._used.popleft()
+        _wait(work)
+        return memory
+
+    def use(self, memory: memoryview, work: list[Future[None]]) -> None:
+        """Remember what must be done before a block is free."""
+        self._used.append((memory, work))
+
+    def wait(self) -> None:
+        """Return when everything is done."""
+        for _, work in self._used:
+            _wait(work)
+
+
+def _done(work: list[Future[None]]) -> bool:
+    return all(each.done() for each in work)
+
+
+def _wait(work: list[Future[None]]) -> None:
+    for each in work:
+        each.result()
 
 
 class _Stream:
@@ -165,8 +193,6 @@ class _Stream:
         while self._places:
             place, target = self._places[0]
             first, last = max(place.start, start), min(place.stop, stop)
-            if first == place.start and place.stop - place.start >= LARGE_BYTES_MIN:
-                populate(target, place.stop - place.start)
             if first < last:
                 ctypes.memmove(target + first - place.start, address + first, last - first)
             if place.stop > stop:
