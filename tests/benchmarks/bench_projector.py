@@ -14,8 +14,9 @@ from milepost_infra.endpoints import StackEndpoints
 from milepost_orchestrator.adapters.database import create_engine, migrate
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
 from milepost_orchestrator.adapters.settings import DatabaseSettings
-from milepost_orchestrator.application.projections import StateCache, project
+from milepost_orchestrator.application.projections import project
 from milepost_orchestrator.application.projector import Projector
+from milepost_orchestrator.application.state_cache import StateCache
 from milepost_runtime.bus.connection import connect
 from milepost_runtime.bus.event_log import JetStreamEventLog
 from milepost_runtime.bus.topology import ensure_topology

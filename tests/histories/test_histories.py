@@ -9,8 +9,9 @@ import pytest
 from milepost_contracts.events import EVENTS
 from milepost_contracts.schema_compatibility import RELEASED
 from milepost_contracts.upcasting import REGISTRY, UpcasterRegistry, decode_event
-from milepost_orchestrator.application.projections import StateCache, project
+from milepost_orchestrator.application.projections import project
 from milepost_orchestrator.application.replaying import state_document
+from milepost_orchestrator.application.state_cache import StateCache
 from milepost_runtime import stored_events
 from milepost_runtime.history.files import read_history, write_history
 from milepost_runtime.stored_events import entry_of, read_entry

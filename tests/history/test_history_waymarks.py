@@ -15,8 +15,9 @@ from milepost_orchestrator.adapters import waymark_rows
 from milepost_orchestrator.application import waymarks
 from milepost_orchestrator.application.moments import moment_of
 from milepost_orchestrator.application.past import Past
-from milepost_orchestrator.application.projections import StateCache, project
+from milepost_orchestrator.application.projections import project
 from milepost_orchestrator.application.replaying import state_as_of, steps
+from milepost_orchestrator.application.state_cache import StateCache
 from milepost_orchestrator.application.waymarks import Waymark
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.event_log import EventLog, StoredEvent

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from milepost_contracts.events import Event, Progress
 from milepost_contracts.messages import encode, envelop_event
 from milepost_orchestrator.application.batch_projection import BatchProjection
-from milepost_orchestrator.application.projections import StateCache, project
+from milepost_orchestrator.application.projections import project
+from milepost_orchestrator.application.state_cache import StateCache
 from milepost_runtime.event_log import BatchEntry, LogEntry, ProgressEntry
 from milepost_runtime.progress_entries import progress_entry
 from milepost_runtime.testing.event_log import MemoryEventLog
@@ -50,6 +51,21 @@ def test_states_are_kept_by_how_many_there_are_and_how_large_they_are() -> None:
     project(cache, story_of("op-small", checkpoints=0))
     cache.trim()
     assert [each in cache for each in ("op-huge", "op-small")] == [False, True]
+
+
+def test_states_of_ended_operations_are_kept_least() -> None:
+    """Beyond a few the first that ended goes, while those that run stay."""
+    cache = StateCache(operations_max=5, ended_max=2)
+    for number in range(3):
+        project(cache, [*story_of(f"op-{number}", checkpoints=1), *ended(f"op-{number}")])
+        project(cache, story_of(f"op-{number}-runs", checkpoints=1))
+        cache.trim()
+    assert [f"op-{number}" in cache for number in range(3)] == [False, True, True]
+    assert all(f"op-{number}-runs" in cache for number in range(3))
+
+
+def ended(operation_id: str) -> list[LogEntry]:
+    return log_entries(requested(operation_id), completed(), operation_id=operation_id)[1:]
 
 
 def story_of(operation_id: str, *, checkpoints: int) -> list[LogEntry]:

@@ -14,7 +14,8 @@ from milepost_orchestrator.application import documents, live_reader
 from milepost_orchestrator.application.fleet_view import FleetView
 from milepost_orchestrator.application.live import LiveFeed
 from milepost_orchestrator.application.live_reader import Frame, Interest, LiveReader, changes_data
-from milepost_orchestrator.application.projections import StateCache, project
+from milepost_orchestrator.application.projections import project
+from milepost_orchestrator.application.state_cache import StateCache
 from milepost_runtime.bus.fleet import NatsFleet
 from milepost_runtime.clock import SystemClock
 

@@ -28,8 +28,9 @@ from milepost_orchestrator.adapters.database import create_engine, migrate, migr
 from milepost_orchestrator.adapters.digests import table_digests
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
 from milepost_orchestrator.application.errors import CursorMovedError
-from milepost_orchestrator.application.projections import StateCache, project
+from milepost_orchestrator.application.projections import project
 from milepost_orchestrator.application.projector import Projector
+from milepost_orchestrator.application.state_cache import StateCache
 from milepost_runtime.digests import digest_of_bytes
 from sqlalchemy import Connection, text
 

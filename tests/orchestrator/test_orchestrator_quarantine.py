@@ -13,9 +13,10 @@ from milepost_infra.endpoints import StackEndpoints
 from milepost_orchestrator.adapters.database import create_engine, migrate
 from milepost_orchestrator.adapters.digests import table_digests
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
-from milepost_orchestrator.application.projections import StateCache, project
+from milepost_orchestrator.application.projections import project
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.quarantine import Quarantine
+from milepost_orchestrator.application.state_cache import StateCache
 from milepost_runtime import stored_events
 from milepost_runtime.bus import event_log as bus_event_log
 from milepost_runtime.clock import random_id

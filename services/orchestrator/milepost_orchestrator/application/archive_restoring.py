@@ -20,9 +20,10 @@ from milepost_runtime.stored_events import batch_entry
 
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.projection_store import ProjectionStore
-from milepost_orchestrator.application.projections import StateCache, project
+from milepost_orchestrator.application.projections import project
 from milepost_orchestrator.application.restored import Restored
 from milepost_orchestrator.application.side_by_side import at_once
+from milepost_orchestrator.application.state_cache import StateCache
 
 log = structlog.get_logger()
 GROUP_EVENTS_MAX = 10_000

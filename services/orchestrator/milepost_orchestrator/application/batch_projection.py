@@ -23,15 +23,10 @@ from milepost_orchestrator.application.errors import UnwritableError
 from milepost_orchestrator.application.event_counts import EventCount
 from milepost_orchestrator.application.operations import recorded
 from milepost_orchestrator.application.projection_store import ProjectionStore
-from milepost_orchestrator.application.projections import (
-    OPERATIONS_MAX,
-    Changes,
-    StateCache,
-    project,
-    set_aside,
-)
+from milepost_orchestrator.application.projections import Changes, project, set_aside
 from milepost_orchestrator.application.restored import NOTHING_RESTORED
 from milepost_orchestrator.application.side_by_side import at_once
+from milepost_orchestrator.application.state_cache import OPERATIONS_MAX, StateCache
 from milepost_orchestrator.domain.evolution import evolve
 from milepost_orchestrator.domain.operation import Operation
 

@@ -1,6 +1,5 @@
 """From log entries to row changes: the domain's fold, and the rows of whatever it touched."""
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,7 +15,6 @@ from milepost_contracts.events import (
 from milepost_runtime.event_log import BatchEntry, LogEntry, ProgressEntry, UnreadableEntry
 from milepost_runtime.stored_events import read_entry
 
-from milepost_orchestrator.application.event_counts import EventCount
 from milepost_orchestrator.application.operations import recorded
 from milepost_orchestrator.application.restored import NOTHING_RESTORED, Restored
 from milepost_orchestrator.application.rows import (
@@ -25,7 +23,6 @@ from milepost_orchestrator.application.rows import (
     CheckpointRow,
     EventRow,
     MetricRow,
-    OperationConstants,
     OperationRow,
     QuarantineRow,
     artifact_rows,
@@ -38,15 +35,12 @@ from milepost_orchestrator.application.rows import (
     operation_row,
     quarantine_row,
 )
+from milepost_orchestrator.application.state_cache import Known, StateCache
 from milepost_orchestrator.application.storable import check_storable, is_storable_progress
 from milepost_orchestrator.application.waymarks import Waymark
 from milepost_orchestrator.domain.evolution import evolve, evolve_progress
 from milepost_orchestrator.domain.operation import CheckpointStatus, Facts, Operation
 
-OPERATIONS_MAX = 20_000
-"""So many states are kept; some ten kilobytes each."""
-PARTS_MAX = 100_000
-"""Checkpoints and attempts of all states that are kept; a kilobyte or two each."""
 NONE_ARCHIVED: Mapping[int, Operation | None] = {}
 NONE_LOST: Mapping[str, str] = {}
 _ABOUT_A_CHECKPOINT = (
@@ -77,63 +71,6 @@ class Changes:
     """Operation and checkpoint ids whose rows go, with those of their artifacts."""
     waymarks: list[Waymark] = field(default_factory=list[Waymark])
     """No read model: they may be left out, and differ with the batches."""
-
-
-@dataclass(slots=True)
-class _Known:
-    """An operation as far as it was folded."""
-
-    state: Operation | None
-    constants: OperationConstants | None = None
-    parts: int = 0
-    """Checkpoints and attempts, when it was weighed."""
-    count: EventCount = field(default_factory=EventCount)
-
-
-class StateCache:
-    """States of the operations that were heard of last; the others are folded from the log again."""
-
-    def __init__(self, operations_max: int = OPERATIONS_MAX, parts_max: int = PARTS_MAX) -> None:
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._operations_max = operations_max
-        self._parts_max = parts_max
-        self._parts = 0
-
-    def __contains__(self, operation_id: str) -> bool:
-        return operation_id in self._known
-
-    def get(self, operation_id: str) -> _Known:
-        """Return what is known; the operation counts as just heard of."""
-        known = self._known.get(operation_id)
-        if known is None:
-            known = self._known[operation_id] = _Known(None)
-        self._known.move_to_end(operation_id)
-        return known
-
-    def put(self, operation_id: str, state: Operation | None, count: EventCount) -> None:
-        """Set an operation's state, and how many events led to it."""
-        known = self.get(operation_id)
-        known.state, known.count = state, count
-
-    def weigh(self, known: _Known) -> None:
-        """Look how large a state has become."""
-        facts = known.state.facts if known.state is not None else None
-        parts = len(facts.checkpoints) + len(facts.attempts) if facts is not None else 0
-        self._parts += parts - known.parts
-        known.parts = parts
-
-    def trim(self) -> None:
-        """Forget the operations that were not heard of for the longest time; the last one stays, however large."""
-        while len(self._known) > self._operations_max or (
-            self._parts > self._parts_max and len(self._known) > 1
-        ):
-            _, known = self._known.popitem(last=False)
-            self._parts -= known.parts
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._known.clear()
-        self._parts = 0
 
 
 def project(
@@ -226,7 +163,7 @@ class _Batch:
         for operation_id, before in self._touched.items():
             checkpoint_ids = self._checkpoints.get(operation_id, set())
             known = self._cache.get(operation_id)
-            self._cache.weigh(known)
+            self._cache.weigh(operation_id, known)
             _add_rows(self._changes, known, before, checkpoint_ids)
         return self._changes
 
@@ -278,7 +215,7 @@ class _Batch:
                 units_per_second=entry.units_per_second,
             )
 
-    def _touch(self, operation_id: str, known: _Known) -> None:
+    def _touch(self, operation_id: str, known: Known) -> None:
         if operation_id not in self._touched:
             self._touched[operation_id] = known.state.facts if known.state else None
 
@@ -292,7 +229,7 @@ def _set_aside(entry: BatchEntry, error: str) -> QuarantineRow:
     return quarantine_row(read_entry(entry.stored) if isinstance(entry, ProgressEntry) else entry, error)
 
 
-def _add_rows(changes: Changes, known: _Known, before: Facts | None, checkpoint_ids: set[str]) -> None:
+def _add_rows(changes: Changes, known: Known, before: Facts | None, checkpoint_ids: set[str]) -> None:
     state = known.state
     if state is None:
         return

@@ -16,7 +16,8 @@ from milepost_runtime.stored_events import read_entry
 from milepost_orchestrator.application.closing import closing_iterator
 from milepost_orchestrator.application.errors import UnwritableError
 from milepost_orchestrator.application.projection_store import ProjectionStore
-from milepost_orchestrator.application.projections import Changes, StateCache, project
+from milepost_orchestrator.application.projections import Changes, project
+from milepost_orchestrator.application.state_cache import StateCache
 from milepost_orchestrator.application.storable import UnstorableError, check_storable
 
 log = structlog.get_logger()
