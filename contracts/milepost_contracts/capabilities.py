@@ -4,7 +4,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field, StringConstraints
 
-from milepost_contracts.model import ContractModel
+from milepost_contracts.model import NO_FLAG, ContractModel
 
 Label: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 LABELS_MAX = 32
@@ -13,8 +13,8 @@ LABELS_MAX = 32
 class Needs(ContractModel):
     """What a worker must have to be given the operation; it waits in the queue until there is such a one."""
 
-    gpus: int = Field(default=0, ge=0, le=64)
-    memory_bytes: int = Field(default=0, ge=0)
+    gpus: Annotated[int, NO_FLAG] = Field(default=0, ge=0, le=64)
+    memory_bytes: Annotated[int, NO_FLAG] = Field(default=0, ge=0)
     """Of the machine, or of the share of it that the worker may use."""
     labels: tuple[Label, ...] = Field(default=(), max_length=LABELS_MAX)
     """Words that the worker was started with, every one of them."""

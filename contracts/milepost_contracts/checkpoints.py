@@ -1,13 +1,13 @@
 """Checkpoints: why they are saved, when, and the manifest that puts one on record."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
 from milepost_contracts.artifacts import ArtifactReference
 from milepost_contracts.ids import CheckpointId, KindName, OperationId
-from milepost_contracts.model import ContractModel, JsonObject, Unit
+from milepost_contracts.model import NO_FLAG, ContractModel, JsonObject, Unit
 
 
 class CheckpointReason(StrEnum):
@@ -23,11 +23,11 @@ class CheckpointReason(StrEnum):
 class CheckpointPolicySpec(ContractModel):
     """When to save periodic checkpoints. With nothing given: never."""
 
-    every_units: int | None = Field(default=None, ge=1)
+    every_units: Annotated[int | None, NO_FLAG] = Field(default=None, ge=1)
     """Save at each multiple of this many units."""
-    every_seconds: float | None = Field(default=None, gt=0)
+    every_seconds: Annotated[float | None, NO_FLAG] = Field(default=None, gt=0)
     """Save when this many seconds have passed since the last save, or since the start."""
-    min_seconds: float = Field(default=1.0, ge=0)
+    min_seconds: Annotated[float, NO_FLAG] = Field(default=1.0, ge=0)
     """Floor between periodic checkpoints, so that fast units do not do nothing but save."""
 
 

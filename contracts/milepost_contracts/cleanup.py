@@ -4,10 +4,10 @@ from collections import Counter
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import AwareDatetime, BeforeValidator, Field, StrictBool, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StrictBool, StringConstraints, model_validator
 
 from milepost_contracts.ids import CheckpointId, KindName, OperationId
-from milepost_contracts.model import ContractModel, Unit
+from milepost_contracts.model import NO_FLAG, ContractModel, Unit
 
 ENTRIES_MAX = 1000
 """A verdict names at most so many checkpoints, which fits into one message of the bus."""
@@ -17,22 +17,11 @@ CleanupPosition: TypeAlias = Annotated[
 """Where a cleanup goes on: an operation, and the position of its last checkpoint that was looked at."""
 
 
-def _no_flag(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("it is true or false, not a number")  # noqa: TRY004 - pydantic names the field
-    return value
-
-
-NO_FLAG = BeforeValidator(_no_flag)
-"""``keep_newest: false`` would be 0, which keeps nothing."""
-Number: TypeAlias = Annotated[int, NO_FLAG]
-
-
 class KeepBest(ContractModel):
     """Keep the checkpoints with the best values of a metric that their summaries hold, such as ``equity``."""
 
     metric: str = Field(min_length=1, max_length=100)
-    count: Number = Field(default=1, ge=1, le=10_000)
+    count: Annotated[int, NO_FLAG] = Field(default=1, ge=1, le=10_000)
     """How many of each operation."""
     lowest: StrictBool = False
     """Whether low values are the good ones, as with a loss."""
@@ -58,7 +47,7 @@ class CleanUpCheckpoints(ContractModel):
     reason: str | None = Field(default=None, max_length=400)
     after: CleanupPosition | None = None
     """``next_after`` of the verdict before: a cleanup of many checkpoints is several commands."""
-    limit: Number = Field(default=200, ge=1, le=ENTRIES_MAX)
+    limit: Annotated[int, NO_FLAG] = Field(default=200, ge=1, le=ENTRIES_MAX)
     """Look at no more than so many checkpoints that the rules would remove."""
     dry_run: StrictBool = False
     """Say what would be deleted and what would be skipped, and do nothing."""

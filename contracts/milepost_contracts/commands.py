@@ -1,12 +1,12 @@
 """Commands: requests that may be refused. The envelope's id is the idempotency key."""
 
-from typing import ClassVar, Self, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 from pydantic import Field, StrictBool, model_validator
 
 from milepost_contracts.cleanup import CleanUpCheckpoints
 from milepost_contracts.ids import CheckpointId, KindName, OperationId, WorkerId
-from milepost_contracts.model import ContractModel, JsonObject
+from milepost_contracts.model import NO_FLAG, ContractModel, JsonObject
 from milepost_contracts.schedules import (
     CreateSchedule,
     DeleteSchedule,
@@ -28,9 +28,11 @@ class CancelOperation(ContractModel):
     TYPE: ClassVar[str] = "milepost.command.cancel.v1"
     operation_id: OperationId
     reason: str | None = Field(default=None, max_length=500)
-    at_unit: int | None = Field(default=None, ge=0)
+    at_unit: Annotated[int | None, NO_FLAG] = Field(default=None, ge=0)
     """Stop exactly after this unit; at once when it has passed already."""
-    deadline_seconds: float | None = Field(default=None, gt=0, le=CANCEL_DEADLINE_SECONDS_MAX)
+    deadline_seconds: Annotated[float | None, NO_FLAG] = Field(
+        default=None, gt=0, le=CANCEL_DEADLINE_SECONDS_MAX
+    )
     """When it has not stopped by itself after this long it is ended as of its newest durable checkpoint."""
     force: StrictBool = False
     """Do not wait for the end of the unit at all: end it now, as of its newest durable checkpoint."""
@@ -104,7 +106,7 @@ class PrioritizeOperation(ContractModel):
 
     TYPE: ClassVar[str] = "milepost.command.prioritize.v1"
     operation_id: OperationId
-    priority: int = Field(ge=0, le=PRIORITY_MAX)
+    priority: Annotated[int, NO_FLAG] = Field(ge=0, le=PRIORITY_MAX)
     """Of what waits, the ones with more are given out first; among equals the oldest."""
     reason: str | None = Field(default=None, max_length=500)
     dry_run: StrictBool = False
@@ -168,7 +170,7 @@ class LimitKind(ContractModel):
 
     TYPE: ClassVar[str] = "milepost.command.limit.v1"
     kind: KindName
-    limit: int | None = Field(default=None, ge=1, le=CONCURRENCY_MAX)
+    limit: Annotated[int | None, NO_FLAG] = Field(default=None, ge=1, le=CONCURRENCY_MAX)
     """As many as there are slots when absent. To have none at all, hold the kind."""
     reason: str | None = Field(default=None, max_length=500)
     dry_run: StrictBool = False

@@ -2,7 +2,7 @@
 
 from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -20,4 +20,12 @@ class ContractModel(BaseModel):
     )
 
 
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("it is true or false, not a number")  # noqa: TRY004 - pydantic names the field
+    return value
+
+
+NO_FLAG = BeforeValidator(_no_flag)
+"""For the numbers of commands: pydantic would take ``keep_newest: false`` for 0, which keeps nothing."""
 Unit: TypeAlias = Annotated[int, Field(ge=0, description="Epoch or step (training), bar (backtest).")]

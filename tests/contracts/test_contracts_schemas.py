@@ -2,14 +2,20 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from milepost_contracts import examples, schema_export
+from milepost_contracts.capabilities import Needs
+from milepost_contracts.checkpoints import CheckpointPolicySpec
+from milepost_contracts.cleanup import KeepBest
+from milepost_contracts.commands import COMMANDS, RunOptions
 from milepost_contracts.events import EVENTS
 from milepost_contracts.messages import encode
 from milepost_contracts.model import ContractModel
 from milepost_contracts.verdicts import VERDICT
+from pydantic import ValidationError
 
 pytestmark = pytest.mark.unit
 
@@ -51,6 +57,28 @@ def test_commands_are_valid(name: str) -> None:
     document = json.loads(encode(examples.COMMAND_EXAMPLES[name]))
     validator("envelope.v1").validate(document)
     validator(f"command.{name}.v1").validate(document["data"])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [*COMMANDS.values(), RunOptions, Needs, CheckpointPolicySpec, KeepBest],
+    ids=lambda model: model.__name__,
+)
+def test_true_and_false_are_no_numbers(model: type[ContractModel]) -> None:
+    """No number of a command, or of what it holds, takes the flag that pydantic would take for 0 or 1."""
+    for field in (name for name, schema in properties(model).items() if is_number(schema)):
+        with pytest.raises(ValidationError) as refused:
+            model.model_validate({field: True})
+        faults = [fault["type"] for fault in refused.value.errors() if fault["loc"] == (field,)]
+        assert faults == ["value_error"], field
+
+
+def properties(model: type[ContractModel]) -> dict[str, dict[str, Any]]:
+    return model.model_json_schema().get("properties", {})
+
+
+def is_number(schema: dict[str, Any]) -> bool:
+    return any(each.get("type") in ("integer", "number") for each in schema.get("anyOf", [schema]))
 
 
 @pytest.mark.parametrize("type_name", sorted(examples.EVENT_EXAMPLES))

@@ -17,7 +17,7 @@ from milepost_contracts.commands import (
     DeleteCheckpoint,
     ResumeOperation,
 )
-from milepost_contracts.model import ContractModel
+from milepost_contracts.model import NO_FLAG, ContractModel
 from milepost_contracts.verdicts import Rejected
 from pydantic import Field, StrictBool
 
@@ -40,7 +40,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 class ToMany(ContractModel):
     """How many are meant, and what each command holds beside its target."""
 
-    expected_count: int | None = Field(default=None, ge=0)
+    expected_count: Annotated[int | None, NO_FLAG] = Field(default=None, ge=0)
     """Nothing is done when another number fits."""
     any_count: StrictBool = False
     """As many as fit."""
@@ -51,7 +51,9 @@ class ToMany(ContractModel):
 class CancelMany(ToMany):
     """Cancel every operation that fits, queued and running ones unless the filter says others."""
 
-    deadline_seconds: float | None = Field(default=None, gt=0, le=CANCEL_DEADLINE_SECONDS_MAX)
+    deadline_seconds: Annotated[float | None, NO_FLAG] = Field(
+        default=None, gt=0, le=CANCEL_DEADLINE_SECONDS_MAX
+    )
     force: StrictBool = False
 
 
