@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 from milepost_contracts import upcasting
 from milepost_contracts.events import Completed, Event
 from milepost_contracts.messages import encode, envelop_event
@@ -117,6 +118,36 @@ async def test_event_of_a_newer_version_is_applied_once_it_can_be_read(
     assert await rebuilt_digests(tenant, running, "rebuilt", 1000) == await table_digests(
         running.orchestrator.engine
     )
+
+
+async def test_start_tries_no_more_than_it_may_and_tells_what_is_left(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each start takes some operations, from another id on and round; a person's retry takes all, page by page."""
+    for operation_id in ("op-c", "op-a", "op-b"):
+        await put_raw(running, operation_id, "run.progress", b"nothing")
+        await put_raw(running, operation_id, "run.progress", b"nothing")
+    await running.projected()
+    store = running.orchestrator.projector._store
+    quarantine = Quarantine(running.event_log, store)
+    with structlog.testing.capture_logs() as told:
+        tried = [
+            [each.operation_id for each in await quarantine.retry_some(begin_after, 2)]
+            for begin_after in ("", "op-a", "op-b", "op-z")
+        ]
+    assert tried == [["op-a", "op-b"], ["op-b", "op-c"], ["op-c", "op-a"], ["op-a", "op-b"]]
+    assert told[0] == {
+        "event": "quarantine tried again",
+        "log_level": "info",
+        "operations": 2,
+        "applied": 0,
+        "refused": 4,
+        "operations_left": 1,
+    }
+    monkeypatch.setattr("milepost_orchestrator.application.quarantine.PAGE", 1)
+    assert [each.operation_id for each in await quarantine.retry()] == ["op-a", "op-b", "op-c"]
+    assert [len(each.refused) for each in await quarantine.retry("op-b")] == [2]
+    assert await quarantine.retry("op-unknown") == []
 
 
 @pytest.mark.parametrize("entries_max", [1, 4, 1000])

@@ -15,7 +15,12 @@ class Rows:
     async def cursor(self) -> int:
         return self.cursor_sequence
 
-    async def quarantined(self) -> Mapping[str, frozenset[int]]:
+    async def quarantined_operations(self) -> int:
+        return 0
+
+    async def quarantined(
+        self, *, after: str, up_to: str | None = None, limit: int
+    ) -> Mapping[str, frozenset[int]]:
         return {}
 
     async def quarantined_of(self, operation_id: str) -> frozenset[int]:

@@ -1,12 +1,13 @@
 """What archiving asks of the read models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from milepost_orchestrator.adapters.database import database_errors
+from milepost_orchestrator.adapters.models import QuarantineModel
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
 from milepost_orchestrator.application.archiving import EndedOperation
 from milepost_orchestrator.domain.operation import TERMINAL_STATUSES
@@ -49,6 +50,10 @@ class PostgresArchiveReadModel:
         """Return the last sequence that they hold; see the port."""
         return await self._store.cursor()
 
-    async def quarantined(self) -> Mapping[str, frozenset[int]]:
-        """Return the sequences in quarantine, by operation; see the port."""
-        return await self._store.quarantined()
+    async def quarantined(self, operation_ids: Sequence[str]) -> frozenset[str]:
+        """Return those of which events are in quarantine; see the port."""
+        operation_id = QuarantineModel.operation_id
+        with database_errors("read the quarantine"):
+            async with self._engine.connect() as connection:
+                query = select(operation_id).distinct().where(operation_id.in_(operation_ids))
+                return frozenset(await connection.scalars(query))

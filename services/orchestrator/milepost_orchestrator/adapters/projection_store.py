@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import asyncpg
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text, true
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -145,14 +145,29 @@ class PostgresProjectionStore:
                 sequence, self._generation = found.one()
                 return sequence
 
-    async def quarantined(self) -> Mapping[str, frozenset[int]]:
-        """Return the sequences in quarantine, by operation; see the port."""
+    async def quarantined_operations(self) -> int:
+        """Return how many operations have events in quarantine; see the port."""
         with database_errors("read the quarantine"):
             async with self._engine.connect() as connection:
-                found = await connection.execute(
-                    text("SELECT operation_id, array_agg(sequence) FROM quarantine GROUP BY operation_id")
-                )
-                return {operation_id: frozenset(sequences) for operation_id, sequences in found}
+                counted = select(func.count(QuarantineModel.operation_id.distinct()))
+                return (await connection.scalars(counted)).one()
+
+    async def quarantined(
+        self, *, after: str, up_to: str | None = None, limit: int
+    ) -> Mapping[str, frozenset[int]]:
+        """Return the sequences in quarantine by operation, page by page; see the port."""
+        operation_id = QuarantineModel.operation_id
+        query = (
+            select(operation_id, func.array_agg(QuarantineModel.sequence))
+            .where(operation_id > after, true() if up_to is None else operation_id <= up_to)
+            .group_by(operation_id)
+            .order_by(operation_id)
+            .limit(limit)
+        )
+        with database_errors("read the quarantine"):
+            async with self._engine.connect() as connection:
+                found = await connection.execute(query)
+                return {each: frozenset(sequences) for each, sequences in found}
 
     async def quarantined_of(self, operation_id: str) -> frozenset[int]:
         """Return the sequences of one operation that are in quarantine; see the port."""

@@ -115,8 +115,8 @@ class ArchiveReadModel(Protocol):
         """Return the last sequence that they hold."""
         ...
 
-    async def quarantined(self) -> Mapping[str, frozenset[int]]:
-        """Return the sequences in quarantine, by operation."""
+    async def quarantined(self, operation_ids: Sequence[str]) -> frozenset[str]:
+        """Return those of which events are in quarantine."""
         ...
 
 
@@ -157,16 +157,12 @@ class Archiver:
         report = ArchiveReport()
         if not dry_run:
             await self._finish_earlier(report)
-        quarantined = await self._read_model.quarantined()
         after: EndedOperation | None = None
         while page := await self._read_model.ended(ended_before, after, PAGE):
             after = page[-1]
+            quarantined = await self._read_model.quarantined([each.operation_id for each in page])
             looked_at = [each.operation_id for each in page if each.operation_id not in quarantined]
-            report.skipped |= {
-                each.operation_id: "some of its events are in quarantine"
-                for each in page
-                if each.operation_id in quarantined
-            }
+            report.skipped |= dict.fromkeys(quarantined, "some of its events are in quarantine")
             found = await at_once(
                 [self._move(each, ended_before, None if dry_run else requested_by) for each in looked_at]
             )

@@ -13,8 +13,14 @@ class ProjectionStore(Protocol):
         """Return the last sequence that was applied, 0 for none."""
         ...
 
-    async def quarantined(self) -> Mapping[str, frozenset[int]]:
-        """Return the sequences in quarantine, by operation."""
+    async def quarantined_operations(self) -> int:
+        """Return how many operations have events in quarantine."""
+        ...
+
+    async def quarantined(
+        self, *, after: str, up_to: str | None = None, limit: int
+    ) -> Mapping[str, frozenset[int]]:
+        """Return the sequences in quarantine by operation, in the order of their ids, of ids within those two."""
         ...
 
     async def quarantined_of(self, operation_id: str) -> frozenset[int]:

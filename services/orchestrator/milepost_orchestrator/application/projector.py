@@ -5,7 +5,7 @@ Authority: the cursor's row, locked in that transaction. Whoever finds it at or 
 nothing, so two active projectors are harmless. Failures: Postgres away: the batch is written again until it
 works; a crash: the next start reads from the cursor; the cursor went back (a restored database) or other read
 models took the place of these (a rebuild): everything known is forgotten and reading starts anew from the cursor;
-an event that cannot be applied: it is set aside in quarantine, and tried again at every start.
+an event that cannot be applied: it is set aside in quarantine, and tried again at a start.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
+from milepost_runtime.clock import random_id
 from milepost_runtime.errors import BusUnavailableError, StoreUnavailableError
 from milepost_runtime.event_log import BatchEntry, EventLog
 
@@ -88,7 +89,8 @@ class Projector:
 
     async def run(self) -> None:
         """Project until cancelled."""
-        await _patiently(self._quarantine.retry)
+        begin_after = random_id("op")  # another one at each start: none is left out for ever
+        await _patiently(lambda: self._quarantine.retry_some(begin_after))
         while True:
             try:
                 await self._project_from_cursor()

@@ -2,10 +2,11 @@
 
 States of an event: set aside (its operation's rows are told without it) -> tried again: still refused, or applied,
 when all rows of its operation are written anew as if it had never been set aside. Authority: one transaction that
-holds the cursor. Failures: a retry that broke off changed nothing.
+holds the cursor. Failures: a retry that broke off changed nothing; more is set aside than can be tried at a start:
+what is left is told, and the next start begins elsewhere, so nothing is left out for ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +22,10 @@ from milepost_orchestrator.application.state_cache import StateCache
 from milepost_orchestrator.application.storable import UnstorableError, check_storable
 
 log = structlog.get_logger()
+PAGE = 100
+"""Operations."""
+TRIED_AT_START_MAX = 1000
+"""Operations: each is read whole, and nothing is projected meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,39 @@ class Quarantine:
         Raises:
             DatabaseUnavailableError, BusUnavailableError: broken off; repeating is safe.
         """
-        found = await self._store.quarantined()
-        chosen = [each for each in sorted(found) if operation_id in (None, each)]
-        return [await self._retry_unless_damaged(each, found[each]) for each in chosen]
+        if operation_id is not None:
+            sequences = await self._store.quarantined_of(operation_id)
+            return await self._retry_each({operation_id: sequences} if sequences else {})
+        retried: list[Retried] = []
+        after = ""
+        while page := await self._store.quarantined(after=after, limit=PAGE):
+            retried += await self._retry_each(page)
+            *_, after = page
+        return retried
+
+    async def retry_some(self, begin_after: str, operations_max: int = TRIED_AT_START_MAX) -> list[Retried]:
+        """Try the events of so many operations again, from an id on and round, and tell how many are left.
+
+        Raises: as ``retry`` does.
+        """
+        count = await self._store.quarantined_operations()
+        if count == 0:
+            return []
+        found = dict(await self._store.quarantined(after=begin_after, limit=operations_max))
+        if rest := operations_max - len(found):
+            found |= await self._store.quarantined(after="", up_to=begin_after, limit=rest)
+        retried = await self._retry_each(found)
+        log.info(
+            "quarantine tried again",
+            operations=len(retried),
+            applied=sum(len(each.applied) for each in retried),
+            refused=sum(len(each.refused) for each in retried),
+            operations_left=max(count - len(retried), 0),
+        )
+        return retried
+
+    async def _retry_each(self, found: Mapping[str, frozenset[int]]) -> list[Retried]:
+        return [await self._retry_unless_damaged(*each) for each in found.items()]
 
     async def _retry_unless_damaged(self, operation_id: str, before: frozenset[int]) -> Retried:
         try:
