@@ -1,6 +1,8 @@
 """What every artifact store must do: one suite, run against the directory store and a real S3 server."""
 
+import asyncio
 import hashlib
+import itertools
 import os
 import threading
 import time
@@ -14,12 +16,14 @@ from milepost_runtime.errors import (
     ArtifactDamagedError,
     ArtifactMissingError,
     StoreAccessError,
+    StoreStoppedError,
     StoreUnavailableError,
 )
 from milepost_runtime.settings import StoreSettings
 from milepost_runtime.store.directory import DirectoryArtifactStore
 from milepost_runtime.store.port import ArtifactStore
 from milepost_runtime.store.s3 import PART_BYTES, S3ArtifactStore
+from milepost_runtime.store.stopping import in_thread
 from milepost_runtime.testing.clock import ManualClock
 
 from tests.support.stack import minio_client
@@ -215,6 +219,39 @@ class ArtifactStoreConformance:
         listed = [item.key for item in store.list_objects("m/")]
         assert len(listed) == len(keys)
         assert set(listed) == keys
+
+    async def test_nothing_is_begun_for_whoever_has_gone(self, store, tmp_path):
+        """A cancelled writer is through once the request under way has ended; every other one is refused."""
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+        written: list[str] = []
+        refused: list[str] = []
+
+        def write_on() -> None:
+            for number in itertools.count():
+                store.put_document(key := f"checkpoints/{number}", CONTENT)
+                written.append(key)
+                loop.call_soon_threadsafe(begun.set)
+
+        def write() -> None:
+            for name, request in {
+                "write on": write_on,
+                "put": lambda: stored(store, tmp_path),
+                "get": lambda: store.get_document(written[0]),
+                "delete": lambda: store.delete_document(written[0]),
+                "list": lambda: [*store.list_objects("")],
+                "abandoned": lambda: store.remove_abandoned(datetime.now(UTC)),
+            }.items():
+                with pytest.raises(StoreStoppedError):
+                    request()
+                refused.append(name)
+
+        writing = asyncio.create_task(in_thread(write))
+        await begun.wait()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        assert refused == ["write on", "put", "get", "delete", "list", "abandoned"]
+        assert sorted(each.key for each in store.list_objects("")) == sorted(written)
 
     def test_many_writers_of_one_artifact(self, store, tmp_path):
         """Eight writers of the same bytes at once all succeed, and the bytes are right."""

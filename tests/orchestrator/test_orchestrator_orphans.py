@@ -176,6 +176,30 @@ async def test_a_store_that_is_shared_is_not_touched(
     assert await digests(running) == {stray.digest}
 
 
+async def test_a_sweep_that_is_stopped_removes_nothing_more(running: Running, tenant: StackEndpoints) -> None:
+    """What it removes ends with the object under way; once it has stopped the store stays as it is."""
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
+    removed: set[str] = set()
+
+    class Watched(S3ArtifactStore):
+        def delete_document(self, key: str) -> None:
+            super().delete_document(key)
+            removed.add(f"sha256:{key.rpartition('/')[2]}")
+            loop.call_soon_threadsafe(begun.set)
+
+    orphans = {(await put(running, f"{n}".encode(), f"{n}.json")).digest for n in range(10)}
+    store = Watched(tenant.store)
+    task = asyncio.create_task(sweeping(running, store).sweep(dry_run=False))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    before = set(removed)
+    assert await digests(running) == orphans - before
+    assert removed == before
+    store.close()
+
+
 async def test_sums_are_told_by_kind_status_and_age(running: Running) -> None:
     """What is kept and what was deleted, in counts and bytes."""
     await running.keep_state()

@@ -79,6 +79,10 @@ class StoreAccessError(RuntimeServiceError):
     """The object store refused: wrong credentials or missing permissions."""
 
 
+class StoreStoppedError(RuntimeServiceError):
+    """Whoever asked the object store does not wait any more, so nothing more was begun for them."""
+
+
 class ArtifactMissingError(RuntimeServiceError):
     """An artifact is not in the store."""
 

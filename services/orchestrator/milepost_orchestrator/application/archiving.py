@@ -21,6 +21,7 @@ from milepost_contracts.ids import event_id_of
 from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.event_log import EventLog, LogEntry, StoredEvent
 from milepost_runtime.history.archive import HistoryArchive
+from milepost_runtime.store.stopping import in_thread
 from milepost_runtime.stored_events import read_entry
 
 from milepost_orchestrator.application.archive_restoring import ArchivedOperations
@@ -225,7 +226,7 @@ class Archiver:
     async def _name(self, found: _Whole, requested_by: str) -> _Named | None:
         """Put the file into the store, then its name into the log; None when somebody else wrote first."""
         facts = found.state.facts
-        archived = await asyncio.to_thread(
+        archived = await in_thread(
             self._archive.put,
             facts.operation_id,
             found.events,

@@ -5,7 +5,6 @@ after its append, the reactor again when it reads the event, and the sweeper onc
 Losing a race (to a claim, to another orchestrator) is normal and means that the effect is somebody else's now.
 """
 
-import asyncio
 from datetime import datetime, timedelta
 
 import structlog
@@ -29,6 +28,7 @@ from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.event_log import EventLog
 from milepost_runtime.signals import Signals
 from milepost_runtime.store.port import ArtifactStore
+from milepost_runtime.store.stopping import in_thread
 from milepost_runtime.work_queue import WorkKey, WorkQueue
 
 from milepost_orchestrator.application.alarms import Alarms
@@ -141,7 +141,7 @@ class Effects:
         """Take the checkpoint off the record; its artifacts stay: others may share them."""
         key = deleted.manifest_key
         if key is not None:
-            await asyncio.to_thread(self._store.delete_document, key)
+            await in_thread(self._store.delete_document, key)
 
     async def dispatch(self, operation_id: str) -> None:
         """Make sure that there is work for the operation, unless it has ended."""

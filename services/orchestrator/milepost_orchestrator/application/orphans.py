@@ -17,6 +17,7 @@ import structlog
 from milepost_runtime.event_log import EventLog
 from milepost_runtime.store.datasets import DatasetCatalogue
 from milepost_runtime.store.port import ArtifactStore, StoredObject
+from milepost_runtime.store.stopping import in_thread
 
 from milepost_orchestrator.application.errors import StoreSharedError
 from milepost_orchestrator.application.references import (
@@ -90,7 +91,7 @@ class OrphanSweep:
         """
         key = f"{TENANTS}{self._tenant}.json"
         if await asyncio.to_thread(self._store.get_document, key) is None:
-            await asyncio.to_thread(self._store.put_document, key, b"{}")
+            await in_thread(self._store.put_document, key, b"{}")
 
     async def sweep(self, *, dry_run: bool, grace_seconds: float | None = None) -> OrphanReport:
         """Remove orphans; only count and name them in a dry run.
@@ -104,7 +105,7 @@ class OrphanSweep:
         async with self._sweeping:
             await self.register()
             await asyncio.to_thread(self._refuse_other_tenants)
-            before = await asyncio.to_thread(self._store_time) - timedelta(seconds=grace)
+            before = await in_thread(self._store_time) - timedelta(seconds=grace)
             objects = await asyncio.to_thread(lambda: [*self._listed()])
             needed = await self._needed()
             _refuse_unknown(objects, needed)
@@ -129,8 +130,8 @@ class OrphanSweep:
                 amount = amount.plus(each)
                 orphans.append(each)
         orphans.sort(key=lambda each: (-each.size_bytes, each.key))
-        removed = Amount() if dry_run else await asyncio.to_thread(self._remove, orphans)
-        abandoned = await asyncio.to_thread(lambda: self._store.remove_abandoned(before, dry_run=dry_run))
+        removed = Amount() if dry_run else await in_thread(self._remove, orphans)
+        abandoned = await in_thread(self._store.remove_abandoned, before, dry_run=dry_run)
         report = OrphanReport(
             dry_run=dry_run,
             grace_seconds=grace_seconds,

@@ -6,8 +6,6 @@ checkpoint that was settled there once is never settled again. Failures: a crash
 from the start, which is safe; a store that is away gives the event back, nothing is refused for that.
 """
 
-import asyncio
-
 import structlog
 from milepost_contracts.checkpoints import Manifest
 from milepost_contracts.events import CheckpointRecorded, CheckpointRefused, Event, StateSnapshot
@@ -15,6 +13,7 @@ from milepost_contracts.ids import event_id_of
 from milepost_runtime.checkpoints.service import CheckpointService
 from milepost_runtime.errors import CheckpointDamagedError, SequenceConflictError
 from milepost_runtime.event_log import LogEntry
+from milepost_runtime.store.stopping import in_thread
 
 from milepost_orchestrator.application.effects import Appender
 from milepost_orchestrator.application.errors import ContendedError
@@ -49,7 +48,7 @@ class Registrar:
             if state is None or not _is_unsettled(state, snapshot.checkpoint_id):
                 return
             if verdict is None:
-                verdict = await asyncio.to_thread(self._verify, state, snapshot, entry)
+                verdict = await in_thread(self._verify, state, snapshot, entry)
             try:
                 await self._append(state, verdict, entry)
             except SequenceConflictError:

@@ -20,6 +20,7 @@ from milepost_runtime.errors import ArtifactMissingError, StoreAccessError, Stor
 from milepost_runtime.store import transfer
 from milepost_runtime.store.durable import make_directory, replacing
 from milepost_runtime.store.port import StoredObject
+from milepost_runtime.store.stopping import require_wanted
 
 INCOMING = ".incoming"
 
@@ -107,6 +108,7 @@ class DirectoryArtifactStore:
         removed = 0
         with _translating(INCOMING):
             for leftover in (self._root / INCOMING).glob("*"):
+                require_wanted()
                 if _modified_at(leftover) < before:
                     if not dry_run:
                         leftover.unlink(missing_ok=True)
@@ -173,6 +175,7 @@ def _modified_at(path: Path) -> datetime:
 
 @contextmanager
 def _translating(key: str) -> Generator[None]:
+    require_wanted()
     try:
         yield
     except PermissionError as error:

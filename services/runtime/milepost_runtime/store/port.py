@@ -26,7 +26,8 @@ class StoredObject:
 class ArtifactStore(Protocol):
     """Immutable artifacts by digest, and a few small named documents.
 
-    Blocking: call it from a thread where an event loop runs (``asyncio.to_thread``).
+    Blocking: where an event loop runs, read in ``asyncio.to_thread`` and write in ``stopping.in_thread``, whose
+    thread ends with whoever waits for it: no request is begun, and no part of a large one, once they are gone.
     Every method raises ``StoreUnavailableError`` when the store does not answer and ``StoreAccessError``
     when it refuses.
     """

@@ -26,6 +26,7 @@ from milepost_runtime.settings import StoreSettings
 from milepost_runtime.store import transfer
 from milepost_runtime.store.port import StoredObject
 from milepost_runtime.store.s3_errors import translating
+from milepost_runtime.store.stopping import require_wanted
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 30.0
@@ -178,6 +179,7 @@ class S3ArtifactStore:
                     or not upload.upload_id
                 ):
                     continue
+                require_wanted()
                 if not dry_run:
                     self._client._abort_multipart_upload(  # pyright: ignore[reportPrivateUsage]
                         self._bucket, upload.object_name, upload.upload_id
@@ -189,6 +191,7 @@ class S3ArtifactStore:
         """Yield every object whose key starts with ``prefix``; those of one folder come sorted by name."""
         with translating(prefix):
             for item in self._client.list_objects(self._bucket, prefix, recursive=True):
+                require_wanted()
                 if item.object_name is None or item.size is None or item.last_modified is None:
                     raise StoreUnavailableError(f"{prefix}: the listing lacks name, size or time")
                 yield StoredObject(item.object_name, item.size, item.last_modified)

@@ -13,6 +13,7 @@ from milepost_runtime.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
+from milepost_runtime.store.stopping import require_wanted
 
 BY_CODE: dict[str, type[RuntimeServiceError]] = {
     "NoSuchKey": ArtifactMissingError,
@@ -51,7 +52,12 @@ def runtime_error(error: Exception, what: str) -> RuntimeServiceError:
 
 @contextmanager
 def translating(what: str) -> Generator[None]:
-    """Turn the client's errors into the runtime's; errors of local files pass as they are."""
+    """Turn the client's errors into the runtime's; errors of local files pass as they are.
+
+    Raises:
+        StoreStoppedError: nobody waits for the request, so it is not begun.
+    """
+    require_wanted()
     try:
         yield
     except (MinioException, HTTPError, ParseError) as error:

@@ -12,6 +12,7 @@ from milepost_runtime.digests import FileDigest, RunningDigest
 from milepost_runtime.errors import ArtifactDamagedError, ArtifactMissingError
 from milepost_runtime.store.durable import replacing
 from milepost_runtime.store.port import RENEWED_AFTER, ArtifactStore
+from milepost_runtime.store.stopping import require_wanted
 
 
 def receive(chunks: Iterable[bytes], reference: ArtifactReference, path: Path) -> FileChecksum:
@@ -94,7 +95,9 @@ class VerifyingReader:
 
         Raises:
             ArtifactDamagedError: the file has changed.
+            StoreStoppedError: nobody waits for it to arrive.
         """
+        require_wanted()
         chunk = self._file.read(size)
         self._running.update(chunk)
         if self._running.size_bytes >= self._reference.size_bytes or (not chunk and size != 0):
