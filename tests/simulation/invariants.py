@@ -6,13 +6,11 @@ must hold once all faults have healed. Each check is named by its number.
 
 from dataclasses import dataclass, field
 
-from milepost_contracts.artifacts import manifest_key
 from milepost_contracts.events import (
     AttemptLost,
     Cancelled,
     CancelRequested,
     CheckpointDeleted,
-    CheckpointRecorded,
     Claimed,
     Completed,
     Event,
@@ -34,6 +32,7 @@ from milepost_runtime.event_log import LogEntry
 
 from tests.simulation.counting import content, undisturbed
 from tests.simulation.servers import Servers
+from tests.simulation.stored import StoreWatcher
 from tests.support.memory_rows import Rows
 
 ENDS = (Cancelled, Completed, Failed)
@@ -57,6 +56,7 @@ class Watcher:
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
+        self._stored = StoreWatcher(servers.base.store)
         self._operations: dict[str, _Told] = {}
         self._children: dict[str, list[Resumed]] = {}
         self._causes: dict[tuple[str, str], str] = {}
@@ -68,10 +68,11 @@ class Watcher:
         """Check everything that must hold at any moment."""
         for entry in self._servers.entries[self._seen :]:
             self._seen = entry.sequence
+            self._stored.take(entry)
             self._take(entry)
         self._no_acknowledged_event_is_lost()
         self._lineage_has_no_cycle()
-        self._recorded_checkpoints_resolve()
+        self._stored.all_is_there()
 
     def all_ended(self) -> bool:
         """Whether every operation in the log has ended."""
@@ -89,7 +90,7 @@ class Watcher:
             for each in children:
                 assert each.child_id in self._operations, f"I7: {each.child_id} was accepted and never made"
         await self._live_projection_is_the_rebuilt_one()
-        self._no_orphan_manifest_stays()
+        self._stored.nothing_else_is_there()
 
     # --- while the log grows ---------------------------------------------------------------------
 
@@ -109,6 +110,8 @@ class Watcher:
             told.cancel_requested = True
         elif isinstance(event, Resumed):
             self._resumed(entry, event)
+        elif isinstance(event, CheckpointDeleted):
+            self._nobody_needs(operation_id, event.checkpoint_id)
 
     def _run_event(self, entry: LogEntry, told: _Told) -> None:
         event, where = entry.event, f"{entry.operation_id} at {entry.sequence}"
@@ -177,6 +180,14 @@ class Watcher:
         known.append(event)
         self.requests.setdefault(event.child_id, event.child)
 
+    def _nobody_needs(self, operation_id: str, checkpoint_id: str) -> None:
+        what = f"I13: {checkpoint_id} was deleted under"
+        assert self._operations[operation_id].ends, f"{what} {operation_id}, which has not ended"
+        for each in self._children.get(operation_id, ()):
+            child = self._operations.get(each.child_id)
+            ended = child is not None and child.ends
+            assert ended, f"{what} {each.child_id}, which goes on from it"
+
     # --- what there is -----------------------------------------------------------------------------
 
     def _no_acknowledged_event_is_lost(self) -> None:
@@ -199,32 +210,6 @@ class Watcher:
                 assert parent.requested.root_id == told.requested.root_id, f"I8: {at} has another root"
                 at = parent.requested.parent_id
 
-    def _recorded_checkpoints_resolve(self) -> None:
-        """I4 and I13: objects of kept checkpoints, results, and origins of what goes on are there, whole."""
-        store, needed = self._servers.base.store, {}
-        kept: dict[tuple[str, str], StateSnapshot] = {}
-        recorded: set[tuple[str, str]] = set()
-        for entry in self._servers.entries:
-            event = entry.event
-            if isinstance(event, StateSnapshot):
-                kept[entry.operation_id, event.checkpoint_id] = event
-            elif isinstance(event, CheckpointRecorded):
-                recorded.add((entry.operation_id, event.checkpoint_id))
-            elif isinstance(event, CheckpointDeleted):
-                kept.pop((entry.operation_id, event.checkpoint_id), None)
-            elif isinstance(event, Completed):
-                needed[entry.operation_id] = event.artifacts
-        needed.update({str(place): each.artifacts for place, each in kept.items()})
-        for operation_id, told in self._operations.items():
-            if told.requested.origin is not None and not told.ends:
-                needed[f"origin of {operation_id}"] = told.requested.origin.artifacts
-        for what, artifacts in needed.items():
-            for artifact in artifacts:
-                assert store.exists(artifact), f"I4, I13: {artifact.name} of {what} is gone"
-                store.verify(artifact)
-        for place in recorded & set(kept):
-            assert store.get_document(manifest_key(*place)), f"I4: no manifest of {place}"
-
     async def _live_projection_is_the_rebuilt_one(self) -> None:
         if not self._servers.entries:
             return
@@ -235,13 +220,3 @@ class Watcher:
         for table in {*live.tables, *rebuilt.tables}:
             one, other = live.tables.get(table, {}), rebuilt.tables.get(table, {})
             assert one == other, f"I10: {table} differs when it is built anew"
-
-    def _no_orphan_manifest_stays(self) -> None:
-        deleted = {
-            (each.operation_id, each.event.checkpoint_id)
-            for each in self._servers.entries
-            if isinstance(each.event, CheckpointDeleted)
-        }
-        for place in deleted:
-            document = self._servers.base.store.get_document(manifest_key(*place))
-            assert document is None, f"I13: the manifest of {place}, which was deleted, stays"

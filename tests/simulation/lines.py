@@ -15,7 +15,7 @@ from milepost_runtime.testing.kill_points import Killed, KillPoints
 Port = TypeVar("Port")
 Item = TypeVar("Item")
 LATENCY_SECONDS_MAX = 0.05
-PUT_OFF_SECONDS = 1.0
+PUT_OFF_SECONDS_MAX = 8.0
 
 
 @dataclass
@@ -52,6 +52,7 @@ class Line(KillPoints):
         self._network = network
         self.dead = False
         self.asleep_until = 0.0
+        self.cut_until = 0.0
 
     def guard(self, port: Port) -> Port:
         """Return the port as this process reaches it."""
@@ -68,12 +69,17 @@ class Line(KillPoints):
         if self.dead:
             raise Killed
 
+    async def _reach(self) -> None:
+        await self._network.reach()
+        if self._network.seconds() < self.cut_until:
+            raise BusUnavailableError("this process is cut off")
+
     def call(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
         """Return a method as seen through the line."""
 
         async def lined(*values: Any, **named: Any) -> Any:
             await self.live()
-            await self._network.reach()
+            await self._reach()
             await self.live()
             result = await call(*values, **named)
             await self._network.answer()
@@ -89,7 +95,7 @@ class Line(KillPoints):
 
         async def lined(*values: Any, **named: Any) -> AsyncGenerator[Any]:
             await self.live()
-            await self._network.reach()
+            await self._reach()
             async for each in call(*values, **named):
                 await self.live()
                 yield each
@@ -126,6 +132,12 @@ class _Delivery(Generic[Item]):
     item: Item
     free_at: float = 0.0
     deliveries: int = 0
+    put_off: int = 0
+
+    @property
+    def was_left(self) -> bool:
+        """Whether somebody took it and was never heard of again."""
+        return self.deliveries > self.put_off + 1
 
 
 @dataclass
@@ -151,4 +163,6 @@ class Deliveries(Generic[Item]):
             self.waiting.remove(delivery)
 
     def put_off(self, delivery: _Delivery[Item]) -> None:
-        delivery.free_at = asyncio.get_running_loop().time() + PUT_OFF_SECONDS
+        delivery.put_off += 1
+        delay = min(0.5 * 2.0**delivery.put_off, PUT_OFF_SECONDS_MAX)
+        delivery.free_at = asyncio.get_running_loop().time() + delay

@@ -23,6 +23,7 @@ from milepost_runtime.work_queue import WorkKey
 from tests.orchestrator.workshop import Workshop
 from tests.simulation.lines import Deliveries, Line
 from tests.simulation.servers import Servers
+from tests.simulation.tally import Seen
 from tests.support.memory_rows import Rows
 
 IDLE_SECONDS = 0.5
@@ -125,6 +126,8 @@ class SimulatedOrchestrator:
             if delivery is None:
                 await asyncio.sleep(IDLE_SECONDS)
                 continue
+            if delivery.was_left:
+                self._servers.seen[Seen.REDELIVERED] += 1
             try:
                 await handle(delivery.item)
             except RuntimeServiceError:

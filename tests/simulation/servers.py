@@ -1,5 +1,6 @@
 """The simulated servers: doubles that outlive every process, and how they are broken."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from milepost_runtime.testing.work_queue import MemoryWorkQueue
 from tests.orchestrator.workshop import Workshop
 from tests.simulation.lines import Deliveries, Network
 from tests.simulation.loop import SimulationClock, SimulationLoop
+from tests.simulation.tally import Seen, Tally
 from tests.support.memory_rows import Rows
 
 LEASE_SECONDS = 10.0
@@ -50,10 +52,12 @@ class DatedStore(DirectoryArtifactStore):
 class Verdicts:
     """The verdicts that were published, by command."""
 
+    tally: Tally
     by_command: dict[str, list[AnyAnswer]] = field(default_factory=dict[str, Any])
 
     async def publish(self, verdict: AnyAnswer) -> None:
         self.by_command.setdefault(verdict.command_id, []).append(verdict)
+        self.tally.verdict(verdict)
 
 
 class _NothingRecorded:
@@ -72,7 +76,9 @@ class Servers:
         self.base.work_queue = MemoryWorkQueue(self.clock, lease_seconds=LEASE_SECONDS)
         self.base.store = DatedStore(directory / "dated", self.clock)
         self.rows = Rows()
-        self.verdicts = Verdicts()
+        self.seen: Counter[Seen] = Counter()
+        self._tally = Tally(self.seen)
+        self.verdicts = Verdicts(self._tally)
         self.commands: Deliveries[Envelope] = Deliveries(ACK_SECONDS)
         self.reactor: Deliveries[LogEntry] = Deliveries(ACK_SECONDS)
         self.registrar: Deliveries[LogEntry] = Deliveries(ACK_SECONDS)
@@ -99,6 +105,7 @@ class Servers:
         def stored(envelope: Envelope) -> int:
             sequence = store(envelope)
             entry = self.entries[-1]
+            self._tally.event(entry)
             if isinstance(entry.event, REACTOR_EVENTS):
                 self.reactor.add(entry)
             if isinstance(entry.event, REGISTRAR_EVENTS):
@@ -116,4 +123,6 @@ class Servers:
             tenant="simulated",
             grace_seconds=ORPHAN_GRACE.total_seconds(),
         )
-        return await sweep.sweep(dry_run=False)
+        report = await sweep.sweep(dry_run=False)
+        self.seen[Seen.ORPHAN_SWEPT] += report.removed.count
+        return report

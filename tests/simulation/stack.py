@@ -18,6 +18,7 @@ from milepost_contracts.commands import (
     ReleaseDispatch,
     ResumeOperation,
     RetryOperation,
+    RunOptions,
     StartOperation,
     UnpinCheckpoint,
 )
@@ -60,15 +61,17 @@ class Stack:
 
     # --- clients -----------------------------------------------------------------------------------
 
-    def start(self, units: int, pause: float) -> None:
+    def start(self, units: int, pause: float, attempts_max: int = 5) -> None:
         """Start an operation."""
-        self._send(StartOperation(kind="counter", spec={"units": units}), pause)
+        options = RunOptions(max_attempts=attempts_max)
+        self._send(StartOperation(kind="counter", spec={"units": units}, options=options), pause)
 
     def cancel(self, which: int, how: str, pause: float) -> None:
         """Cancel an operation in one of the ways."""
         fields: dict[str, dict[str, Any]] = {
             "": {},
             "at a unit": {"at_unit": 3},
+            "too late": {"at_unit": 1000},
             "deadline": {"deadline_seconds": 5.0},
             "force": {"force": True},
         }
@@ -147,6 +150,8 @@ class Stack:
             match what:
                 case "sleep":
                     self._run(self._call(lambda: chosen.sleep(seconds)))
+                case "cut off":
+                    self._run(self._call(lambda: chosen.cut_off(seconds)))
                 case "fail":
                     chosen.fails_next = True
                 case "shut down":
@@ -155,6 +160,11 @@ class Stack:
                     self.workers.remove(chosen)
                     self._run(chosen.kill())
         self.wait(0.1)
+
+    def busy_worker(self, which: int) -> int:
+        """Return where one that is at work is found; any, when none is."""
+        busy = [place for place, each in enumerate(self.workers) if each.is_busy]
+        return busy[which % len(busy)] if busy else which
 
     def bus(self, what: str, seconds: float) -> None:
         """Take the bus away for a while, lose its answers, or lose a work message for good."""
@@ -194,6 +204,7 @@ class Stack:
         try:
             self._heal()
             self.look()
+            self.night()
             self._run(self._watcher.at_rest())
         finally:
             self._run(self._close())

@@ -118,7 +118,7 @@ class Milepost(RuleBasedStateMachine):
 def test_invariants_hold_whatever_happens() -> None:
     """I1 to I13 hold after every step, and once faults have healed everything has ended, exactly."""
     chosen = settings(
-        max_examples=40 * ROUNDS if ROUNDS else 80,
+        max_examples=40 * ROUNDS if ROUNDS else 24,
         stateful_step_count=40 if ROUNDS else 25,
         deadline=None,
         derandomize=not ROUNDS,

@@ -19,11 +19,12 @@ from milepost_contracts.events import (
     StateSnapshot,
 )
 from milepost_contracts.failures import Failure, FailureCode
-from milepost_runtime.errors import RuntimeServiceError
+from milepost_runtime.errors import BusUnavailableError, RuntimeServiceError
 from milepost_runtime.signals import Owner
 from milepost_runtime.testing.kill_points import Killed
 from milepost_runtime.testing.signals import MemorySubscription
 from milepost_runtime.worker.claims import ClaimedOperation, Claimer
+from milepost_runtime.worker.patience import patiently
 from milepost_runtime.worker.run_log import FencedError
 from milepost_runtime.worker.run_view import fold
 from milepost_runtime.worker.settings import WorkerSettings
@@ -31,9 +32,12 @@ from milepost_runtime.worker.settings import WorkerSettings
 from tests.simulation.counting import content, next_state
 from tests.simulation.lines import Line
 from tests.simulation.servers import LEASE_SECONDS, Servers
+from tests.simulation.tally import Seen
 
-UNIT_SECONDS = 1.0
+UNIT_SECONDS = 2.0
 FETCH_SECONDS = 1.0
+PATIENCE_SECONDS = 30.0
+"""Shorter than a worker's own, so that runs also give up an attempt whose bus stays away."""
 
 
 @dataclass
@@ -59,7 +63,13 @@ class SimulatedWorker:
         self._servers = servers
         self._line = Line(servers.network)
         self._directory = servers.base.directory
-        settings = WorkerSettings(name, "counter", self._directory, lease_seconds=LEASE_SECONDS)
+        settings = WorkerSettings(
+            name,
+            "counter",
+            self._directory,
+            lease_seconds=LEASE_SECONDS,
+            outage_patience_seconds=PATIENCE_SECONDS,
+        )
         self._event_log = self._line.guard(servers.base.event_log)
         self._claimer = Claimer(
             self._event_log,
@@ -72,9 +82,20 @@ class SimulatedWorker:
         self._subscription: MemorySubscription | None = None
         self._task = asyncio.ensure_future(self._work())
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is at an operation."""
+        return self._subscription is not None
+
     def sleep(self, seconds: float) -> None:
         """Freeze for a while, hearing nothing, and then come back late."""
         self._line.asleep_until = self._servers.network.seconds() + seconds
+        if (subscription := self._subscription) is not None:
+            asyncio.ensure_future(self._deaf(subscription, seconds))  # noqa: RUF006 - ends by itself
+
+    def cut_off(self, seconds: float) -> None:
+        """Go on without the bus for a while, and then come back with what was done meanwhile."""
+        self._line.cut_until = self._servers.network.seconds() + seconds
         if (subscription := self._subscription) is not None:
             asyncio.ensure_future(self._deaf(subscription, seconds))  # noqa: RUF006 - ends by itself
 
@@ -94,7 +115,8 @@ class SimulatedWorker:
     async def _deaf(self, subscription: MemorySubscription, seconds: float) -> None:
         await subscription.close()
         await asyncio.sleep(seconds)
-        if self._subscription is subscription and not self._line.dead:
+        hears = subscription in subscription.listeners  # it was deaf twice
+        if self._subscription is subscription and not self._line.dead and not hears:
             subscription.listeners.append(subscription)
 
     async def _hang_up(self) -> None:
@@ -119,7 +141,7 @@ class SimulatedWorker:
             except RuntimeServiceError:
                 await asyncio.sleep(FETCH_SECONDS)
             except FencedError:
-                continue  # someone else has it
+                self._servers.seen[Seen.FENCED] += 1
             finally:
                 await self._hang_up()
 
@@ -146,7 +168,8 @@ class SimulatedWorker:
             await asyncio.sleep(UNIT_SECONDS)
             run.unit += 1
             run.state = next_state(run.state, run.unit, run.seconds)
-            await claimed.item.renew()
+            with suppress(BusUnavailableError):  # the lease goes on or runs out
+                await claimed.item.renew()
             await self._report(run)
 
     def _restored(self, claimed: ClaimedOperation) -> _Run:
@@ -166,7 +189,12 @@ class SimulatedWorker:
     async def _over(self, run: _Run) -> bool:
         """End the attempt when it is time to; say whether it has ended."""
         claimed = run.claimed
-        entries = await self._event_log.read_operation(claimed.operation_id, without=(Progress,))
+        entries = await patiently(
+            lambda: self._event_log.read_operation(claimed.operation_id, without=(Progress,)),
+            what="read operation",
+            clock=self._servers.clock,
+            patience_seconds=PATIENCE_SECONDS,
+        )
         cancel = fold(entries).cancel
         attempt, unit = claimed.attempt, run.unit
         if cancel is not None and (cancel.at_unit is None or unit >= cancel.at_unit):
@@ -207,7 +235,7 @@ class SimulatedWorker:
         await run.claimed.run_log.append(
             Progress(attempt=run.claimed.attempt, unit=run.unit, total_units=run.total_units)
         )
-        if self._servers.network.random.random() < 0.4:
+        if self._servers.network.random.random() < 0.3:
             await self._save(run, CheckpointReason.PERIODIC)
 
     async def _save(self, run: _Run, reason: CheckpointReason) -> str | None:
