@@ -1,8 +1,11 @@
 """The past of an operation, event by event, in a real browser."""
 
+import json
+
 import pytest
 from milepost_contracts.events import CheckpointRecorded, StateSnapshot
 from milepost_orchestrator.application.moments import moment_of
+from milepost_orchestrator.entrypoints.dashboard.replay_page import CHECKPOINTS_SHOWN, state_text
 from playwright.async_api import expect
 
 from tests.dashboard.browser import Visitor
@@ -78,3 +81,25 @@ async def test_a_moment_says_what_its_event_changed() -> None:
     changed = {each.path: (each.before, each.after) for each in moment.changes}
     assert changed["unit"] == (10, 20)
     assert "spec.units" not in changed
+
+
+@pytest.mark.unit
+async def test_of_very_many_checkpoints_the_newest_are_shown_as_json() -> None:
+    """Everything else of the state is there, whatever is in it."""
+    events = stored_story(
+        requested(spec={"units": 2**70, "text": "ü \u2028"}),
+        claimed(),
+        started(),
+        *(snapshot(f"cp-{unit}", unit) for unit in range(1, CHECKPOINTS_SHOWN + 3)),
+    )
+
+    async def each():
+        for event in events:
+            yield event
+
+    state = (await moment_of(each())).state
+    shown = json.loads(state_text({**state, "units_per_second": float("inf")}))
+    assert list(shown["checkpoints"]) == [f"cp-{unit}" for unit in range(3, CHECKPOINTS_SHOWN + 3)]
+    assert shown == {**state, "units_per_second": float("inf"), "checkpoints": shown["checkpoints"]}
+    assert all(shown["checkpoints"][key] == state["checkpoints"][key] for key in shown["checkpoints"])
+    assert state_text(None) == "null"

@@ -1,13 +1,14 @@
 """The past of an operation, event by event: the state as of each one, and what it changed."""
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from milepost_contracts.ids import OperationId
 from milepost_runtime.history.differences import ABSENT
+from pydantic_core import to_json
 
+from milepost_orchestrator.application.documents import Document
 from milepost_orchestrator.application.replaying import event_document
 from milepost_orchestrator.entrypoints.dashboard.event_words import event_words
 from milepost_orchestrator.entrypoints.dashboard.navigation import PREFIX, operation_path
@@ -19,6 +20,8 @@ from milepost_orchestrator.entrypoints.http.ports import HttpPorts
 from milepost_orchestrator.entrypoints.http.streams import SEQUENCE_MAX
 
 CHANGES_SHOWN = 200
+CHECKPOINTS_SHOWN = 50
+"""Of the state as JSON, the newest: nobody reads a thousand, and they are most of the work and of what is sent."""
 
 
 def replay_page(ports: HttpPorts, renderer: Renderer) -> APIRouter:
@@ -55,12 +58,23 @@ async def read_moment(
     if moment is None:
         return None
     event = event_document(moment.entry)
+    checkpoints = moment.state["checkpoints"] if moment.state else {}
     return {
         "moment_shown": moment,
         "event": event,
         "words": event_words(event),
         "changes": moment.changes[:CHANGES_SHOWN],
         "absent": ABSENT,
-        "state_text": json.dumps(moment.state, indent=2, ensure_ascii=False),
+        "state_text": state_text(moment.state),
+        "checkpoints_shown": min(len(checkpoints), CHECKPOINTS_SHOWN),
         "path": f"{operation_path(operation_id)}/replay",
+        "state_path": f"/operations/{operation_id}/state?sequence={event['sequence']}",
     }
+
+
+def state_text(state: Document | None) -> str:
+    """Return a state as JSON for people, of its checkpoints the newest."""
+    if state is not None and len(state["checkpoints"]) > CHECKPOINTS_SHOWN:
+        newest = list(state["checkpoints"].items())[-CHECKPOINTS_SHOWN:]
+        state = {**state, "checkpoints": dict(newest)}
+    return to_json(state, indent=2, inf_nan_mode="constants").decode()
