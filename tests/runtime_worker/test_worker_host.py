@@ -11,9 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from milepost_contracts.commands import RunOptions
 from milepost_contracts.dispatch import Drain
+from milepost_contracts.events import Requested
 from milepost_contracts.fleet import WorkerHeartbeat
 from milepost_contracts.kinds import KindDescription
+from milepost_contracts.messages import envelop_event
 from milepost_runtime.clock import SystemClock
 from milepost_runtime.errors import BusUnavailableError
 from milepost_runtime.store.directory import DirectoryArtifactStore
@@ -94,6 +97,13 @@ class Item:
 
     async def give_back(self, *, delay_seconds: float = 0.0) -> None:
         self.given_back.set()
+
+
+class UnheardItem(Item):
+    """Work of a server that has forgotten to whom it gave it."""
+
+    async def done(self) -> None:
+        raise BusUnavailableError("no answer in time")
 
 
 class Desk:
@@ -204,6 +214,35 @@ async def test_work_that_comes_as_the_worker_is_drained_is_given_back(
         while fetched.qsize() < 2:
             desk.fleet.beaten.clear()
             await desk.fleet.beaten.wait()
+
+
+async def test_a_bus_that_does_not_hear_of_an_end_takes_no_worker_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is in the log; the worker looks for other work, and whoever gets this one again finds the end."""
+    desk = Desk(tmp_path, "counter")
+    fetched = asyncio.Queue[None]()
+    requested = Requested(kind="counter", spec={"units": 2}, options=RunOptions(), root_id="op-1")
+    envelope = envelop_event(
+        requested, event_id="ev-1", operation_id="op-1", source="/test", time=SystemClock().now()
+    )
+    await desk.event_log.append(envelope, Requested, expected_sequence=0)
+
+    async def fetch(kind: str, *, timeout_seconds: float) -> WorkItem | None:
+        await fetched.put(None)
+        if fetched.qsize() <= 2:
+            return UnheardItem()
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(desk.queue, "fetch", fetch)
+    async with running(desk), asyncio.timeout(LIMIT_SECONDS):
+        while fetched.qsize() < 3:
+            desk.fleet.beaten.clear()
+            await desk.fleet.beaten.wait()
+    names = [entry.event.NAME for entry in await desk.event_log.read_operation("op-1")]
+    assert names.count("claimed") == 1
+    assert names[-1] == "completed"
 
 
 HOST_OF_TRAININGS = """

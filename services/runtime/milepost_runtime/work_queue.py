@@ -39,11 +39,19 @@ class WorkItem(Protocol):
         ...
 
     async def done(self) -> None:
-        """Remove the work for good; only once the terminal event is in the log."""
+        """Remove the work for good; only once the terminal event is in the log.
+
+        Raises:
+            BusUnavailableError: not heard; the work comes again after its lease, to whomever.
+        """
         ...
 
     async def give_back(self, *, delay_seconds: float = 0.0) -> None:
-        """End the lease now, so that another worker gets the work after the delay."""
+        """End the lease now, so that another worker gets the work after the delay.
+
+        Raises:
+            BusUnavailableError: not heard; it ends by itself.
+        """
         ...
 
 

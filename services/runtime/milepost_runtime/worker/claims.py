@@ -27,6 +27,7 @@ from milepost_runtime.worker.claiming import (
     claim_or_exhausted,
     decide_claim,
 )
+from milepost_runtime.worker.letting_go import let_go
 from milepost_runtime.worker.patience import patiently
 from milepost_runtime.worker.run_log import FencedError, RunLog
 from milepost_runtime.worker.run_view import RunView, fold
@@ -75,12 +76,13 @@ class Claimer:
         decision = decide_claim(view)
         if isinstance(decision, Claim | AskOwner) and (lacks := self._lacks(view)):
             log.debug("not for this worker", operation_id=operation_id, lacks=lacks)
-            await item.give_back(delay_seconds=min(0.5 * item.deliveries, UNABLE_SECONDS_MAX))
+            delay_seconds = min(0.5 * item.deliveries, UNABLE_SECONDS_MAX)
+            await let_go(item.give_back(delay_seconds=delay_seconds), operation_id)
             return None
         if isinstance(decision, AskOwner):
             if await self._owner_answers(operation_id):
                 log.info("owner is alive", operation_id=operation_id)
-                await item.give_back(delay_seconds=self._settings.lease_seconds)
+                await self._give_back(item)
                 return None
             decision = claim_or_exhausted(view)
         match decision:
@@ -89,10 +91,10 @@ class Claimer:
             case Exhausted():
                 await self._fail_exhausted(item, view, decision)
             case AlreadyEnded():
-                await item.done()
+                await let_go(item.done(), operation_id)
             case NotRequested():
                 log.error("work without a request", operation_id=operation_id)
-                await item.give_back(delay_seconds=self._settings.lease_seconds)
+                await self._give_back(item)
         return None
 
     def _lacks(self, view: RunView) -> tuple[str, ...]:
@@ -117,7 +119,7 @@ class Claimer:
             )
         except FencedError:
             log.info("claim lost", operation_id=operation_id, attempt=attempt)
-            await item.give_back(delay_seconds=self._settings.lease_seconds)
+            await self._give_back(item)
             return None
         log.info("claimed", operation_id=operation_id, attempt=attempt)
         return ClaimedOperation(
@@ -146,9 +148,13 @@ class Claimer:
                 )
             )
         except FencedError:
-            await item.give_back(delay_seconds=self._settings.lease_seconds)
+            await self._give_back(item)
             return
-        await item.done()
+        await let_go(item.done(), item.key.operation_id)
+
+    async def _give_back(self, item: WorkItem) -> None:
+        """Let it come again after a lease: whoever owns it now may be gone then."""
+        await let_go(item.give_back(delay_seconds=self._settings.lease_seconds), item.key.operation_id)
 
     async def _view(self, operation_id: str) -> RunView:
         return await patiently(

@@ -8,6 +8,7 @@ from milepost_contracts.events import AttemptLost, Cancelled, Completed, Failed,
 from milepost_contracts.failures import Failure, FailureCode
 
 from milepost_runtime.worker.claims import ClaimedOperation
+from milepost_runtime.worker.letting_go import let_go
 from milepost_runtime.worker.messages import Finished
 from milepost_runtime.worker.patience import patiently
 from milepost_runtime.worker.ports import AttemptPorts
@@ -77,7 +78,7 @@ class Endings:
         await self._claimed.run_log.append(
             Released(attempt=attempt, unit=unit, checkpoint_id=self.checkpoint_id, reason=words or "released")
         )
-        await self._claimed.item.give_back()
+        await let_go(self._claimed.item.give_back(), self._claimed.operation_id)
 
     async def failed(self, failure: Failure, unit: int) -> None:
         """The job raised."""
@@ -103,9 +104,9 @@ class Endings:
             await self.failed(failure.model_copy(update=update), self.checkpoint_unit)
             return
         delay_seconds = self._ports.settings.retry_delay_seconds * 2 ** (lost - 1)
-        await self._claimed.item.give_back(delay_seconds=delay_seconds)
+        await let_go(self._claimed.item.give_back(delay_seconds=delay_seconds), self._claimed.operation_id)
 
     async def _end(self, event: Cancelled | Completed | Failed) -> None:
         """Write the terminal event; only after that the work may be removed."""
         await self._claimed.run_log.append(event)
-        await self._claimed.item.done()
+        await let_go(self._claimed.item.done(), self._claimed.operation_id)

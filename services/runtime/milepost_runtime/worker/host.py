@@ -30,6 +30,7 @@ from milepost_runtime.worker.child_process import ChildPool, ChildProcess
 from milepost_runtime.worker.claims import ClaimedOperation, Claimer
 from milepost_runtime.worker.drain_watch import DrainWatch
 from milepost_runtime.worker.kind import WorkerKind
+from milepost_runtime.worker.letting_go import let_go
 from milepost_runtime.worker.ports import AttemptPorts
 from milepost_runtime.worker.preparation import OperationDirectories
 
@@ -130,7 +131,7 @@ class WorkerHost:
                 continue
             await self._look()
             if self._watch.drain is not None:
-                await item.give_back()
+                await let_go(item.give_back(), item.key.operation_id)
                 continue
             claimed = await self._claimer.claim(item)
             if claimed is not None:
