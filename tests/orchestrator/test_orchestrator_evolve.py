@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from milepost_contracts.events import Archived
 from milepost_orchestrator.application.operations import recorded
-from milepost_orchestrator.application.rows import operation_row
+from milepost_orchestrator.application.row_making import operation_row
 from milepost_orchestrator.domain.evolution import evolve, fold
 from milepost_orchestrator.domain.operation import (
     TERMINAL,

@@ -6,16 +6,13 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from milepost_orchestrator.application.filters import POSITION
-from milepost_orchestrator.application.rows import (
-    ArtifactRow,
-    AttemptRow,
-    CheckpointRow,
-    OperationRow,
+from milepost_orchestrator.application.row_making import (
     artifact_rows,
     attempt_row,
     checkpoint_row,
     operation_row,
 )
+from milepost_orchestrator.application.rows import ArtifactRow, AttemptRow, CheckpointRow, OperationRow
 from milepost_orchestrator.domain.operation import CheckpointStatus, Operation, Status
 
 Row: TypeAlias = Mapping[str, Any]

@@ -17,14 +17,7 @@ from milepost_runtime.stored_events import read_entry
 
 from milepost_orchestrator.application.operations import recorded
 from milepost_orchestrator.application.restored import NOTHING_RESTORED, Restored
-from milepost_orchestrator.application.rows import (
-    ArtifactRow,
-    AttemptRow,
-    CheckpointRow,
-    EventRow,
-    MetricRow,
-    OperationRow,
-    QuarantineRow,
+from milepost_orchestrator.application.row_making import (
     artifact_rows,
     attempt_row,
     checkpoint_row,
@@ -34,6 +27,15 @@ from milepost_orchestrator.application.rows import (
     metric_rows_of,
     operation_row,
     quarantine_row,
+)
+from milepost_orchestrator.application.rows import (
+    ArtifactRow,
+    AttemptRow,
+    CheckpointRow,
+    EventRow,
+    MetricRow,
+    OperationRow,
+    QuarantineRow,
 )
 from milepost_orchestrator.application.state_cache import Known, StateCache
 from milepost_orchestrator.application.storable import check_storable, is_storable_progress
