@@ -144,7 +144,7 @@ def minio_client(store: StoreSettings) -> Minio:
 
 
 def delete_bucket(store: StoreSettings) -> None:
-    """Remove the bucket and all in it, with what a process that was killed had sent and the server puts meanwhile."""
+    """Remove the bucket and all in it, with what a killed process had sent and the server puts meanwhile."""
     client = minio_client(store)
     for last in [False] * LATE_PUTS_MAX + [True]:
         for found in client.list_objects(store.bucket, recursive=True):
