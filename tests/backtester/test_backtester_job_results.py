@@ -77,6 +77,21 @@ def test_the_kind_is_described_without_heavy_imports() -> None:
     assert BacktestSpec.model_validate(kind["example"]).strategy.name == "sma-cross"
 
 
+def test_a_child_that_waits_has_loaded_no_compiler() -> None:
+    """Once its code was compiled for this machine: numba costs every child half a second and 60 MB."""
+    code = (
+        "import json, sys\n"
+        "from milepost_backtester.worker import BacktestKind\n"
+        "BacktestKind().warm_up()\n"
+        "print(json.dumps([name for name in ('numba', 'scipy', 'torch', 'pandas') if name in sys.modules]))"
+    )
+    for _ in range(2):
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        if json.loads(said) == []:
+            return
+    assert json.loads(said) == []
+
+
 def test_a_job_begins_without_what_only_its_end_needs(place: Workplace) -> None:
     """A fresh process that computes bars loads no report, statistics, messages of the bus, or logging."""
     code = (

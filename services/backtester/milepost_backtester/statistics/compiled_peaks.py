@@ -2,7 +2,7 @@
 
 from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.compiled import compiled
-from milepost_backtester.statistics.compiled_calls import called
+from milepost_backtester.engine.compiled_calls import called
 
 
 def fill_peaks(values: Floats, first: float, peaks: Floats) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from milepost_backtester.engine.bars import Floats, Integers
 from milepost_backtester.engine.compiled import compiled
-from milepost_backtester.statistics.compiled_calls import called, scratch_floats
+from milepost_backtester.engine.compiled_calls import called, scratch_floats
 
 LANES = 16
 SLACK = 2.0**-51

@@ -134,7 +134,7 @@ class CompiledModel(Model):
             close: "Prices", volume: "Prices", parameters: "Floats", memory: "Floats", wanted: "Floats",
         ) -> None:  # fmt: skip
             up, down = scores.between(start, stop)
-            hold_by_scores(start, stop, up, down, close, parameters, memory, wanted)
+            hold_by_scores(up, down, close[0, start:stop], parameters, memory, wanted[0])
 
         thresholds = (self._enter_long, self._leave_long, self._enter_short, self._leave_short)
         sizing = (self._parameters.amount, float(self._parameters.sizing == "cash"))
