@@ -3,34 +3,20 @@
 They are no operation's events and have a JetStream stream of their own; they are recorded and folded the same way.
 """
 
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from pydantic import AwareDatetime, Field
 
-from milepost_contracts.envelope import Envelope
-from milepost_contracts.errors import ContractError
 from milepost_contracts.ids import KindName, WorkerId
 from milepost_contracts.model import ContractModel
+from milepost_contracts.records import RequestedEvent
 
 DISPATCH = "dispatch"
 """What commands about dispatch are about, where others name an operation."""
 
 
-class DispatchEnvelope(Envelope):
-    """The CloudEvents document of a fact about dispatch, a schedule or upkeep."""
-
-    type: str = Field(pattern=r"^milepost\.(dispatch|schedule|upkeep)\.[a-z-]+\.v[0-9]+$")
-
-
-class _DispatchEvent(ContractModel):
-    NAME: ClassVar[str]
-    requested_by: str = "unknown"
-    reason: str | None = None
-
-    @classmethod
-    def type_name(cls) -> str:
-        """Return the CloudEvents type, such as ``milepost.dispatch.held.v1``."""
-        return f"milepost.dispatch.{cls.NAME}.v1"
+class _DispatchEvent(RequestedEvent):
+    ABOUT = "dispatch"
 
 
 class DispatchHeld(_DispatchEvent):
@@ -127,16 +113,3 @@ class DispatchPolicy(ContractModel):
         if hold is None:
             return None
         return f"{f'kind {kind} is' if kind in self.held_kinds else 'all kinds are'} {hold.in_words()}"
-
-
-def decode_dispatch_event(envelope: Envelope) -> DispatchEvent:
-    """Return the typed event of an envelope.
-
-    Raises:
-        ContractError: no such event is known.
-        pydantic.ValidationError: the data does not fit.
-    """
-    event_class = DISPATCH_EVENTS.get(envelope.type)
-    if event_class is None:
-        raise ContractError(f"no event of type {envelope.type!r} is known")
-    return event_class.model_validate(envelope.data)

@@ -5,11 +5,10 @@ from typing import Annotated, ClassVar, Self, TypeAlias
 
 from pydantic import AwareDatetime, Field, StrictBool, StringConstraints, model_validator
 
-from milepost_contracts.envelope import Envelope
-from milepost_contracts.errors import ContractError
 from milepost_contracts.failures import RejectionCode
 from milepost_contracts.ids import CommandId, OperationId, ScheduleId
 from milepost_contracts.model import ContractModel
+from milepost_contracts.records import RecordedEvent, RequestedEvent
 from milepost_contracts.start import StartOperation
 
 Reason: TypeAlias = Annotated[str, StringConstraints(max_length=500)]
@@ -89,13 +88,8 @@ class DeleteSchedule(ContractModel):
 ScheduleCommand: TypeAlias = CreateSchedule | PauseSchedule | UnpauseSchedule | DeleteSchedule
 
 
-class _ScheduleEvent(ContractModel):
-    NAME: ClassVar[str]
-
-    @classmethod
-    def type_name(cls) -> str:
-        """Return the CloudEvents type, such as ``milepost.schedule.created.v1``."""
-        return f"milepost.schedule.{cls.NAME}.v1"
+class _ScheduleEvent(RequestedEvent):
+    ABOUT = "schedule"
 
 
 class ScheduleCreated(_ScheduleEvent):
@@ -106,37 +100,30 @@ class ScheduleCreated(_ScheduleEvent):
     start: StartOperation
     name: str | None = None
     missed: Missed = Missed.ONCE
-    reason: str | None = None
-    requested_by: str = "unknown"
 
 
 class SchedulePaused(_ScheduleEvent):
     """Nothing is started until it is unpaused."""
 
     NAME = "paused"
-    reason: str | None = None
-    requested_by: str = "unknown"
 
 
 class ScheduleUnpaused(_ScheduleEvent):
     """It counts again, from now on."""
 
     NAME = "unpaused"
-    reason: str | None = None
-    requested_by: str = "unknown"
 
 
 class ScheduleDeleted(_ScheduleEvent):
     """It is over."""
 
     NAME = "deleted"
-    reason: str | None = None
-    requested_by: str = "unknown"
 
 
-class ScheduleFired(_ScheduleEvent):
+class ScheduleFired(RecordedEvent):
     """A time came; only the newest of a schedule is kept, older ones are told by the operations themselves."""
 
+    ABOUT = "schedule"
     NAME = "fired"
     due_at: AwareDatetime
     command_id: CommandId
@@ -158,16 +145,3 @@ SCHEDULE_EVENTS: dict[str, type[ScheduleEvent]] = {
     for event in (ScheduleCreated, SchedulePaused, ScheduleUnpaused, ScheduleDeleted, ScheduleFired)
 }
 """By CloudEvents type."""
-
-
-def decode_schedule_event(envelope: Envelope) -> ScheduleEvent:
-    """Return the typed event of an envelope.
-
-    Raises:
-        ContractError: no such event is known.
-        pydantic.ValidationError: the data does not fit.
-    """
-    event_class = SCHEDULE_EVENTS.get(envelope.type)
-    if event_class is None:
-        raise ContractError(f"no event of type {envelope.type!r} is known")
-    return event_class.model_validate(envelope.data)

@@ -18,11 +18,12 @@ from pydantic_core import core_schema
 from milepost_contracts.checkpoints import Manifest
 from milepost_contracts.commands import COMMANDS
 from milepost_contracts.datasets import Dataset
-from milepost_contracts.dispatch import DISPATCH_EVENTS, DispatchEnvelope
+from milepost_contracts.dispatch import DISPATCH_EVENTS
 from milepost_contracts.envelope import Envelope
 from milepost_contracts.events import EVENTS
 from milepost_contracts.fleet import WorkerHeartbeat
 from milepost_contracts.kinds import KindDescription
+from milepost_contracts.records import DispatchEnvelope
 from milepost_contracts.schedules import SCHEDULE_EVENTS
 from milepost_contracts.specs.backtest import BacktestSpec
 from milepost_contracts.specs.bars_training import BarsTaskParameters

@@ -1,7 +1,8 @@
 """What every record log must do: one suite, run against the double and against JetStream."""
 
 import pytest
-from milepost_contracts.dispatch import DispatchEnvelope, DispatchHeld
+from milepost_contracts.dispatch import DispatchHeld
+from milepost_contracts.records import DispatchEnvelope, envelop_record
 from milepost_runtime.bus.record_log import JetStreamRecordLog
 from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.record_log import RecordLog
@@ -11,14 +12,8 @@ from tests.runtime_bus.bus_support import NOW, Bus
 
 
 def record(envelope_id: str, subject: str = "dispatch") -> DispatchEnvelope:
-    return DispatchEnvelope(
-        id=envelope_id,
-        source="/test",
-        type=DispatchHeld.type_name(),
-        subject=subject,
-        time=NOW,
-        data=DispatchHeld(reason=envelope_id).model_dump(mode="json"),
-    )
+    event = DispatchHeld(reason=envelope_id)
+    return envelop_record(event, event_id=envelope_id, subject=subject, source="/test", time=NOW)
 
 
 class RecordLogConformance:

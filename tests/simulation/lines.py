@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Generic, TypeVar, cast
 
-from milepost_contracts.dispatch import DispatchEnvelope
 from milepost_contracts.envelope import Envelope
+from milepost_contracts.records import DispatchEnvelope
 from milepost_runtime.errors import BusUnavailableError
 from milepost_runtime.testing.kill_points import Killed, KillPoints
 

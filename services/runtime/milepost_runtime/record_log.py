@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from milepost_contracts.dispatch import DispatchEnvelope
+from milepost_contracts.records import DispatchEnvelope
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from milepost_contracts.commands import (
 )
 from milepost_contracts.dispatch import (
     DISPATCH,
-    DispatchEnvelope,
+    DISPATCH_EVENTS,
     DispatchEvent,
     DispatchHeld,
     DispatchPolicy,
@@ -27,8 +27,8 @@ from milepost_contracts.dispatch import (
     KindLimited,
     WorkerDrained,
     WorkerUndrained,
-    decode_dispatch_event,
 )
+from milepost_contracts.records import decode_record, envelop_record
 from milepost_contracts.verdicts import Accepted, Duplicate
 from milepost_runtime.clock import Clock
 from milepost_runtime.errors import RuntimeServiceError
@@ -126,14 +126,13 @@ class Dispatching:
             log.warning("the gate is left as it is", reason=str(error))
 
     async def _append(self, event: DispatchEvent, identity: CommandIdentity, expected_sequence: int) -> None:
-        envelope = DispatchEnvelope(
-            id=identity.event_id,
-            source=self._source,
-            type=event.type_name(),
+        envelope = envelop_record(
+            event,
+            event_id=identity.event_id,
             subject=DISPATCH,
+            source=self._source,
             time=self._clock.now(),
-            causationid=identity.command_id,
-            data=event.model_dump(mode="json"),
+            causation_id=identity.command_id,
         )
         await self._records.append(envelope, expected_sequence=expected_sequence)
         log.info("dispatch changed", change=event.NAME, about=about(event), requested_by=event.requested_by)
@@ -156,7 +155,7 @@ def _recorded(record: Record) -> RecordedDispatch:
     envelope = record.envelope
     return RecordedDispatch(
         sequence=record.sequence,
-        event=decode_dispatch_event(envelope),
+        event=decode_record(envelope, DISPATCH_EVENTS),
         event_id=envelope.id,
         time=envelope.time,
         causation_id=envelope.causationid,

@@ -7,8 +7,8 @@ started last is a record of its own subject, of which only the newest is kept.
 from datetime import datetime
 
 import structlog
-from milepost_contracts.dispatch import DispatchEnvelope
 from milepost_contracts.ids import event_id_of, schedule_id_of
+from milepost_contracts.records import DispatchEnvelope, decode_record, envelop_record
 from milepost_contracts.schedules import (
     SCHEDULE_EVENTS,
     CreateSchedule,
@@ -22,7 +22,6 @@ from milepost_contracts.schedules import (
     SchedulePaused,
     ScheduleUnpaused,
     UnpauseSchedule,
-    decode_schedule_event,
 )
 from milepost_contracts.verdicts import Accepted, Duplicate
 from milepost_runtime.clock import Clock
@@ -161,14 +160,13 @@ class Schedules:
     def _envelope(
         self, subject: str, event: ScheduleEvent, event_id: str, causation_id: str
     ) -> DispatchEnvelope:
-        return DispatchEnvelope(
-            id=event_id,
-            source=self._source,
-            type=event.type_name(),
+        return envelop_record(
+            event,
+            event_id=event_id,
             subject=subject,
+            source=self._source,
             time=self._clock.now(),
-            causationid=causation_id,
-            data=event.model_dump(mode="json"),
+            causation_id=causation_id,
         )
 
 
@@ -196,7 +194,7 @@ def _recorded(record: Record) -> RecordedSchedule:
     return RecordedSchedule(
         schedule_id=envelope.subject.removesuffix(_LAST),
         sequence=record.sequence,
-        event=decode_schedule_event(envelope),
+        event=decode_record(envelope, SCHEDULE_EVENTS),
         event_id=envelope.id,
         time=envelope.time,
         causation_id=envelope.causationid,

@@ -4,8 +4,8 @@ Authority: none; nothing follows from these records, they are for people. Failur
 is an error for whoever did it: what was done can be done again without harm, and is recorded then.
 """
 
-from milepost_contracts.dispatch import DispatchEnvelope
-from milepost_contracts.upkeep import UPKEEP, UpkeepEvent, decode_upkeep_event
+from milepost_contracts.records import decode_record, envelop_record
+from milepost_contracts.upkeep import UPKEEP, UPKEEP_EVENTS, UpkeepEvent
 from milepost_runtime.clock import Clock, random_id
 from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.record_log import Record, RecordLog
@@ -28,13 +28,8 @@ class Upkeep:
             BusUnavailableError: not recorded, or not known whether.
             SequenceConflictError: too many others were recorded at the same time.
         """
-        envelope = DispatchEnvelope(
-            id=random_id("ev"),
-            source=self._source,
-            type=event.type_name(),
-            subject=UPKEEP,
-            time=self._clock.now(),
-            data=event.model_dump(mode="json"),
+        envelope = envelop_record(
+            event, event_id=random_id("ev"), subject=UPKEEP, source=self._source, time=self._clock.now()
         )
         for tried in range(1, TRIES_MAX + 1):
             records = await self._records.read(UPKEEP)
@@ -52,4 +47,6 @@ class Upkeep:
         Raises:
             BusUnavailableError: the log is away.
         """
-        return [(each, decode_upkeep_event(each.envelope)) for each in await self._records.read(UPKEEP)]
+        return [
+            (each, decode_record(each.envelope, UPKEEP_EVENTS)) for each in await self._records.read(UPKEEP)
+        ]

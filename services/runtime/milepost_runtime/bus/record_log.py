@@ -1,7 +1,7 @@
 """The record log on JetStream: see ``milepost_runtime.record_log``. One subject for each fold."""
 
-from milepost_contracts.dispatch import DispatchEnvelope
 from milepost_contracts.messages import encode
+from milepost_contracts.records import DispatchEnvelope
 from milepost_contracts.subjects import Subjects
 
 from milepost_runtime.bus.connection import BusConnection

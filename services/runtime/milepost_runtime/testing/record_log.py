@@ -1,7 +1,7 @@
 """A record log in memory."""
 
-from milepost_contracts.dispatch import DispatchEnvelope
 from milepost_contracts.messages import encode
+from milepost_contracts.records import DispatchEnvelope
 
 from milepost_runtime.errors import SequenceConflictError
 from milepost_runtime.record_log import Record
