@@ -1,9 +1,7 @@
 """``milepost checkpoints list``, ``show``, ``now``, ``pin``, ``unpin`` and ``delete``."""
 
-import asyncio
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +11,7 @@ from rich.console import Console
 
 from milepost_cli import reader
 from milepost_cli.api import PAGE_ITEMS, Parameters
+from milepost_cli.asking import Asked, asking
 from milepost_cli.formatting import format_age, format_digest, format_progress, format_size, format_summary
 from milepost_cli.list_options import (
     REASONS,
@@ -29,18 +28,13 @@ from milepost_cli.location import locate
 from milepost_cli.lookup import checkpoint_id_of, operation_id_of
 from milepost_cli.options import (
     CheckpointArgument,
-    CommandIdOption,
     DirectoryOption,
-    DryRunOption,
     JsonOption,
     OperationArgument,
-    ReasonOption,
     examples,
     new_app,
 )
 from milepost_cli.output import notes, people, print_facts, print_json
-from milepost_cli.run_options import command_of
-from milepost_cli.sending import send
 from milepost_cli.tables import print_table
 
 SORTS = ("saved", "size", "unit")
@@ -137,79 +131,63 @@ def show_checkpoint(
 
 
 @app.command("now", epilog=examples("milepost checkpoints now op-abc --reason 'before the machine moves'"))
+@asking
 def checkpoint_now(
     operation: OperationArgument,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Save a checkpoint of a running operation at its next unit boundary."""
-    with locate(directory).api() as api:
+    with locate(asked.directory).api() as api:
         operation_id = operation_id_of(api, operation)
-    command = command_of(CheckpointNow, operation_id=operation_id, reason=reason, dry_run=dry_run)
-    asyncio.run(send(command, directory, command_id=command_id, follow=False, as_json=as_json))
+    asked.send(asked.command(CheckpointNow, operation_id=operation_id))
 
 
 @app.command("pin", epilog=examples("milepost checkpoints pin cp-abc --reason 'for the paper'"))
+@asking
 def pin_checkpoint(
     checkpoint: CheckpointArgument,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Keep a checkpoint: it cannot be deleted until it is unpinned."""
-    _send(PinCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
+    _send(PinCheckpoint, checkpoint, asked)
 
 
 @app.command("unpin", epilog=examples("milepost checkpoints unpin cp-abc"))
+@asking
 def unpin_checkpoint(
     checkpoint: CheckpointArgument,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Let a checkpoint be deleted again."""
-    _send(UnpinCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
+    _send(UnpinCheckpoint, checkpoint, asked)
 
 
 @app.command("delete", epilog=examples("milepost checkpoints delete cp-abc --dry-run"))
+@asking
 def delete_checkpoint(
     checkpoint: CheckpointArgument,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Delete a checkpoint of an operation that has ended and is not being gone on with.
 
     Its artifacts stay in the store, for other checkpoints may share them, until `milepost storage sweep`.
     """
-    _send(DeleteCheckpoint, checkpoint, reason, command_id, directory, dry_run=dry_run, as_json=as_json)
+    _send(DeleteCheckpoint, checkpoint, asked)
 
 
 def _send(
     command_type: type[PinCheckpoint] | type[UnpinCheckpoint] | type[DeleteCheckpoint],
     typed: str,
-    reason: str | None,
-    command_id: str | None,
-    directory: Path | None,
-    *,
-    dry_run: bool,
-    as_json: bool,
+    asked: Asked,
 ) -> None:
-    with locate(directory).api() as api:
+    with locate(asked.directory).api() as api:
         checkpoint_id = checkpoint_id_of(api, typed)
         operation_id = reader.text(api.get(f"/checkpoints/{checkpoint_id}"), "operation_id") or ""
-    about = {"operation_id": operation_id, "checkpoint_id": checkpoint_id}
-    command = command_of(command_type, **about, reason=reason, dry_run=dry_run)
-    asyncio.run(send(command, directory, command_id=command_id, follow=False, as_json=as_json))
+    asked.send(asked.command(command_type, operation_id=operation_id, checkpoint_id=checkpoint_id))
 
 
 def checkpoint_facts(document: dict[str, object], now: datetime) -> dict[str, str | None]:

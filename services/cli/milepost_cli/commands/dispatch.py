@@ -7,20 +7,16 @@ from milepost_contracts.commands import HoldDispatch, LimitKind, ReleaseDispatch
 from milepost_runtime.clock import SystemClock
 
 from milepost_cli import reader
+from milepost_cli.asking import Asked, asking
 from milepost_cli.formatting import format_age
 from milepost_cli.location import locate
 from milepost_cli.options import (
-    CommandIdOption,
     DirectoryOption,
-    DryRunOption,
     JsonOption,
-    ReasonOption,
     examples,
     new_app,
 )
 from milepost_cli.output import notes, print_json
-from milepost_cli.run_options import command_of
-from milepost_cli.sending import send_and_say
 from milepost_cli.tables import print_table
 
 NO_LIMIT = "none"
@@ -71,53 +67,47 @@ def show(directory: DirectoryOption = None, as_json: JsonOption = False) -> None
 @app.command(
     "hold", epilog=examples("milepost dispatch hold --reason maintenance", "milepost dispatch hold training")
 )
+@asking
 def hold(
     kind: AnyKindArgument = None,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Give workers nothing new until it is released; what runs goes on."""
-    command = command_of(HoldDispatch, kind=kind, reason=reason, dry_run=dry_run)
+    command = asked.command(HoldDispatch, kind=kind)
     done = f"{_noun(kind)} held; `milepost dispatch release{_argument(kind)}` ends it"
-    send_and_say(command, done, directory, command_id=command_id, as_json=as_json)
+    asked.send_and_say(command, done)
 
 
 @app.command("release", epilog=examples("milepost dispatch release", "milepost dispatch release training"))
+@asking
 def release(
     kind: AnyKindArgument = None,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """End a hold. Kinds that are held by themselves stay so when all are released."""
-    command = command_of(ReleaseDispatch, kind=kind, reason=reason, dry_run=dry_run)
-    send_and_say(command, f"{_noun(kind)} released", directory, command_id=command_id, as_json=as_json)
+    command = asked.command(ReleaseDispatch, kind=kind)
+    asked.send_and_say(command, f"{_noun(kind)} released")
 
 
 @app.command(
     "limit", epilog=examples("milepost dispatch limit training 2", "milepost dispatch limit training none")
 )
+@asking
 def limit(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of work, such as training.")],
     at_a_time: Annotated[str, typer.Argument(metavar="NUMBER", help=f"At a time, or {NO_LIMIT}.")],
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Let at most so many operations of a kind run at the same time; what runs goes on."""
     if at_a_time != NO_LIMIT and not at_a_time.isdecimal():
         raise typer.BadParameter(f"{at_a_time!r} is no number and not {NO_LIMIT}", param_hint="NUMBER")
     number = None if at_a_time == NO_LIMIT else int(at_a_time)
-    command = command_of(LimitKind, kind=kind, limit=number, reason=reason, dry_run=dry_run)
+    command = asked.command(LimitKind, kind=kind, limit=number)
     words = "is not limited any more" if number is None else f"runs {number} at a time"
-    send_and_say(command, f"kind {kind} {words}", directory, command_id=command_id, as_json=as_json)
+    asked.send_and_say(command, f"kind {kind} {words}")
 
 
 def _hold_words(found: dict[str, object]) -> str:

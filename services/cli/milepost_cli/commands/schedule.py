@@ -15,17 +15,15 @@ from milepost_contracts.schedules import (
 from milepost_runtime.clock import SystemClock
 
 from milepost_cli import reader
+from milepost_cli.asking import Asked, asking
 from milepost_cli.formatting import format_age, format_duration
 from milepost_cli.location import locate
 from milepost_cli.options import (
-    CommandIdOption,
     DirectoryOption,
-    DryRunOption,
     JsonOption,
     KindArgument,
     PaceOption,
     QueueOption,
-    ReasonOption,
     SetOption,
     SpecArgument,
     examples,
@@ -34,7 +32,6 @@ from milepost_cli.options import (
 from milepost_cli.output import notes, print_facts, print_json
 from milepost_cli.overrides import read_spec
 from milepost_cli.run_options import command_of, run_options
-from milepost_cli.sending import send_and_say
 from milepost_cli.tables import print_table
 
 app = new_app()
@@ -54,6 +51,7 @@ def schedule() -> None:
         "milepost schedule add backtest --set data.name=aapl --cron '*/15 * * * *' --missed skip --dry-run",
     ),
 )
+@asking
 def add(
     kind: KindArgument,
     spec: SpecArgument = None,
@@ -69,11 +67,8 @@ def add(
     overrides: SetOption = None,
     pace: PaceOption = None,
     queue: QueueOption = "default",
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Start an operation once at a time, or again and again by a cron expression.
 
@@ -88,17 +83,15 @@ def add(
         queue=queue,
         options=options,
     )
-    command = command_of(
+    command = asked.command(
         CreateSchedule,
         timing={"at": at, "cron": cron, "time_zone": zone},
         start=start,
         name=name,
         missed=missed,
-        reason=reason,
-        dry_run=dry_run,
     )
     done = "scheduled as {id}; `milepost schedule list` says when it is due"
-    send_and_say(command, done, directory, command_id=command_id, as_json=as_json)
+    asked.send_and_say(command, done)
 
 
 @app.command("list", epilog=examples("milepost schedule list", "milepost schedule list --json"))
@@ -156,45 +149,39 @@ def show(
 
 
 @app.command("pause", epilog=examples("milepost schedule pause sc-abc --reason holidays"))
+@asking
 def pause(
     schedule_id: ScheduleArgument,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Start nothing more until it is unpaused; times that pass meanwhile are not made up for."""
-    command = command_of(PauseSchedule, schedule_id=schedule_id, reason=reason, dry_run=dry_run)
-    send_and_say(command, "{id} is paused", directory, command_id=command_id, as_json=as_json)
+    command = asked.command(PauseSchedule, schedule_id=schedule_id)
+    asked.send_and_say(command, "{id} is paused")
 
 
 @app.command("unpause", epilog=examples("milepost schedule unpause sc-abc"))
+@asking
 def unpause(
     schedule_id: ScheduleArgument,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Go on with a paused schedule from now on."""
-    command = command_of(UnpauseSchedule, schedule_id=schedule_id, reason=reason, dry_run=dry_run)
-    send_and_say(command, "{id} goes on", directory, command_id=command_id, as_json=as_json)
+    command = asked.command(UnpauseSchedule, schedule_id=schedule_id)
+    asked.send_and_say(command, "{id} goes on")
 
 
 @app.command("delete", epilog=examples("milepost schedule delete sc-abc"))
+@asking
 def delete(
     schedule_id: ScheduleArgument,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """End a schedule; what it has started goes on."""
-    command = command_of(DeleteSchedule, schedule_id=schedule_id, reason=reason, dry_run=dry_run)
-    send_and_say(command, "{id} is deleted", directory, command_id=command_id, as_json=as_json)
+    command = asked.command(DeleteSchedule, schedule_id=schedule_id)
+    asked.send_and_say(command, "{id} is deleted")
 
 
 def _when(timing: dict[str, object]) -> str:

@@ -8,20 +8,16 @@ from milepost_contracts.commands import DrainWorker, UndrainWorker
 from milepost_runtime.clock import SystemClock
 
 from milepost_cli import reader
+from milepost_cli.asking import Asked, asking
 from milepost_cli.formatting import format_age, format_size
 from milepost_cli.location import locate
 from milepost_cli.options import (
-    CommandIdOption,
     DirectoryOption,
-    DryRunOption,
     JsonOption,
-    ReasonOption,
     examples,
     new_app,
 )
 from milepost_cli.output import notes, print_json
-from milepost_cli.run_options import command_of
-from milepost_cli.sending import send_and_say
 from milepost_cli.tables import print_table
 
 app = new_app()
@@ -77,37 +73,33 @@ def workers(context: typer.Context, directory: DirectoryOption = None, as_json: 
         "milepost workers drain w-1 --reason 'new disks'", "milepost workers drain w-1 --release"
     ),
 )
+@asking
 def drain(
     worker_id: WorkerArgument,
     release: Annotated[
         bool,
         typer.Option("--release", help="What it runs saves a checkpoint and goes on at another worker."),
     ] = False,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Give a worker nothing new until it is undrained; what it runs goes on to its end."""
-    command = command_of(DrainWorker, worker_id=worker_id, release=release, reason=reason, dry_run=dry_run)
+    command = asked.command(DrainWorker, worker_id=worker_id, release=release)
     done = f"{worker_id} takes nothing new within seconds; `milepost workers undrain {worker_id}` ends it"
-    send_and_say(command, done, directory, command_id=command_id, as_json=as_json)
+    asked.send_and_say(command, done)
 
 
 @app.command("undrain", epilog=examples("milepost workers undrain w-1"))
+@asking
 def undrain(
     worker_id: WorkerArgument,
-    reason: ReasonOption = None,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: Asked,
 ) -> None:
     """Let a drained worker take work again."""
-    command = command_of(UndrainWorker, worker_id=worker_id, reason=reason, dry_run=dry_run)
+    command = asked.command(UndrainWorker, worker_id=worker_id)
     done = f"{worker_id} takes work again within seconds"
-    send_and_say(command, done, directory, command_id=command_id, as_json=as_json)
+    asked.send_and_say(command, done)
 
 
 def _drain_words(item: Mapping[str, object]) -> str:
