@@ -3,8 +3,9 @@
 A whole orchestrator in a process of its own. Of the events every hundredth is a claim, which makes every list be
 read again; the rest is progress. From event to screen is from the moment before an event is published to the frame
 in which a page of Chromium shows it; from event to stream the same to the arrival at a client. Versions that
-another one replaced within a frame are never shown, by intention, and not counted. ``--quick``: a tenth of the
-operations.
+another one replaced within a frame are never shown, by intention, and not counted. The browser, and this process,
+which writes and reads all streams, compete with the server for the processor: what each took is said beside.
+``--quick``: a tenth of the operations.
 """
 
 import asyncio
@@ -63,7 +64,8 @@ class Writer:
             await asyncio.sleep(TICK_SECONDS)
 
     async def _publish(self, number: int, clock: SystemClock) -> None:
-        operation_id = self.operations[number % len(self.operations)]
+        turn, place = divmod(number, len(self.operations))
+        operation_id = self.operations[(place + turn) % len(self.operations)]  # claims go round too
         now = clock.now()
         if number % CLAIM_EVERY == CLAIM_EVERY - 1:
             event = self.events.claimed(operation_id, now)
@@ -105,7 +107,9 @@ async def _watched(
         for each in pages:
             await each.page.evaluate(WATCH)
         before, count = _marks(streams, process), writer.count
+        others = _others_seconds()
         say("watching")
+        psutil.cpu_percent()
         clock = SystemClock()
         begun = clock.monotonic_seconds()
         await asyncio.sleep(SECONDS)  # the time is the measure
@@ -122,6 +126,7 @@ async def _watched(
             ],
         }
         written = (writer.count - count) / seconds
+        browser, own = (two - one for one, two in zip(others, _others_seconds(), strict=True))
     rows = [("written", written, "events/s"), ("open streams", float(len(streams) + len(pages)), "")]
     for name, values in found.items():
         rows += _figures(f"event to {name}", values)
@@ -131,7 +136,22 @@ async def _watched(
         ("frames to a stream", frames / len(streams) / seconds, "/s"),
         ("bytes to a stream", read / len(streams) / seconds / 1000, "kB/s"),
         ("processor time of the server", processor_seconds / seconds, "cores"),
+        ("processor time of the browser", browser / seconds, "cores"),
+        ("processor time of this process", own / seconds, "cores"),
+        ("machine busy", psutil.cpu_percent(), "%"),
     ]
+
+
+def _others_seconds() -> tuple[float, float]:
+    """Processor time of the browser's processes and of this one."""
+    own = psutil.Process()
+    browser = [each for each in own.children(recursive=True) if "chrom" in each.name()]
+    return sum(map(_seconds, browser)), _seconds(own)
+
+
+def _seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def _figures(name: str, seconds: list[float]) -> list[Row]:
@@ -143,11 +163,10 @@ def _figures(name: str, seconds: list[float]) -> list[Row]:
 
 
 def _marks(streams: list[StreamReading], process: psutil.Process) -> tuple[float, float, float]:
-    times = process.cpu_times()
     return (
         sum(each.frames for each in streams),
         sum(each.bytes_read for each in streams),
-        times.user + times.system,
+        _seconds(process),
     )
 
 

@@ -5,10 +5,10 @@ from milepost_contracts.commands import CancelOperation
 from milepost_contracts.events import CancelRequested, CheckpointDeleted, CheckpointPinned, Resumed
 from milepost_orchestrator.entrypoints.dashboard.bulk_actions import MANNERS, is_typed
 from milepost_orchestrator.entrypoints.dashboard.cancel_form import cancel_command
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 from pydantic import ValidationError
 
-from tests.dashboard.browser import Visitor, press_until_focused
+from tests.dashboard.browser import Visitor, press_until_focused, visitor
 from tests.orchestrator.running import Running
 from tests.orchestrator.stories import cancelled, claimed, completed, progress, snapshot, started
 
@@ -152,3 +152,27 @@ async def test_all_that_match_are_resumed_and_deleted_with_the_keyboard_alone(
     await keyboard.press("Enter")
     await expect(dialog).to_contain_text("1 checkpoint deleted.")
     assert (await running.until(stopped[1], CheckpointDeleted)).event.checkpoint_id == "cp-1"
+
+
+@pytest.mark.integration
+async def test_what_closes_a_dialog_is_in_sight_however_low_the_window(
+    running: Running, browser: Browser
+) -> None:
+    """A dialog that is taller than the window scrolls, its buttons do not."""
+    for number in range(12):
+        await running.start(name=f"nightly {number}")
+    await running.projected()
+    url = str(running.http.base_url).rstrip("/")
+    async with visitor(browser, url, width=700, height=520) as person:
+        page = await listed(person, "/ui/operations", 12)
+        for box in await page.locator("[data-select]").all():
+            await box.check()
+        await page.locator("#bulk-open-cancel").click()
+        dialog = page.get_by_role("dialog", name="Cancel 12")
+        await expect(dialog.get_by_text("would be cancelled").first).to_be_visible()
+        assert await dialog.evaluate("element => element.scrollHeight > element.clientHeight")
+        await expect(dialog.get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
+        assert await person.violations() == []
+        await dialog.get_by_role("button", name="Close").click()
+        await expect(dialog).not_to_be_visible()
+        assert person.complaints == []

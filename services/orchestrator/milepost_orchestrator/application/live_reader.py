@@ -70,6 +70,14 @@ class LiveView(Protocol):
         """Return the data of a frame ``fleet``, made of the workers as JSON."""
         ...
 
+    async def unprompted(self) -> bytes | None:
+        """Return the data of a frame about what changes without an event, None when nothing did."""
+        ...
+
+    def patience_seconds(self) -> float:
+        """Return how long to wait for events before it is asked again what changed without one."""
+        ...
+
 
 class JsonView:
     """Documents, as in the answers of the API."""
@@ -94,6 +102,14 @@ class JsonView:
     def fleet(self, workers: bytes) -> bytes:
         """See ``LiveView``."""
         return workers
+
+    async def unprompted(self) -> bytes | None:
+        """See ``LiveView``; clients ask."""
+        return None
+
+    def patience_seconds(self) -> float:
+        """See ``LiveView``."""
+        return HEARTBEAT_SECONDS
 
 
 class FrameReader(Protocol):
@@ -133,7 +149,7 @@ class LiveReader:
         sent_at = self._clock.monotonic_seconds()
         while not self._feed.is_closed:
             found = False
-            for frame in (await self._changes(), await self._workers()):
+            for frame in (await self._changes(), await self._workers(), await self._unprompted()):
                 if frame is not None:
                     found = True
                     yield frame
@@ -147,7 +163,8 @@ class LiveReader:
             await self._feed.news(self._sequence, self._generation, timeout_seconds=self._patience_seconds())
 
     def _patience_seconds(self) -> float:
-        return FLEET_SECONDS if self._interest.fleet else HEARTBEAT_SECONDS
+        patience = FLEET_SECONDS if self._interest.fleet else HEARTBEAT_SECONDS
+        return min(patience, self._view.patience_seconds())
 
     async def _changes(self) -> Frame | None:
         if self._generation != self._feed.generation or self._is_ahead_for_good():
@@ -169,6 +186,10 @@ class LiveReader:
     async def _reread(self) -> Frame:
         self._sequence, self._generation = self._feed.position, self._feed.generation
         return Frame("reread", await self._view.again(self._sequence), self._sequence)
+
+    async def _unprompted(self) -> Frame | None:
+        data = await self._view.unprompted()
+        return None if data is None else Frame(self._view.event, data)
 
     async def _workers(self) -> Frame | None:
         if not self._interest.fleet:

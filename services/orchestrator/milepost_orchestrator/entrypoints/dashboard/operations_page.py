@@ -97,16 +97,21 @@ def operations_page(ports: HttpPorts, renderer: Renderer) -> APIRouter:
         async def make() -> Part:
             found = await read_list(ports, page, search)
             context = {"page": page, "search": search, "may_act": acting, "columns": columns, **found}
-            html = renderer.part("operations_list.html", context)
-            return Part(html, frozenset(each["operation_id"] for each in found["operations"]))
+            return _part(renderer.part("operations_list.html", context), found["operations"])
 
         address = f"{page.path(cursor=page.cursor)} {acting}"
-        view = OperationsView(address, rows_of(columns, acting), shared, make)
+        view = OperationsView(address, rows_of(columns, acting), shared, make, owed=last_event_id)
         after = page.after if last_event_id is None else last_event_id
         reader = LiveReader(ports.live, ports.fleet, Interest(), ports.clock, after=after, view=view)
         return ports.streams.respond(reader)
 
     return router
+
+
+def _part(html: bytes, operations: Sequence[Document]) -> Part:
+    waiting = {each["operation_id"]: each["waiting"]["message"] for each in operations if each["waiting"]}
+    may_wait = any(each["ended_at"] is None for each in operations)
+    return Part(html, frozenset(each["operation_id"] for each in operations), waiting, may_wait)
 
 
 async def read_list(ports: HttpPorts, page: ListPage, search: Search) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from milepost_orchestrator.application.live import LiveBatch
+from milepost_orchestrator.application.live_reader import HEARTBEAT_SECONDS
 
 
 class PartsView:
@@ -25,3 +26,11 @@ class PartsView:
     def fleet(self, workers: bytes) -> bytes:
         """See ``LiveView``."""
         return b""
+
+    async def unprompted(self) -> bytes | None:
+        """See ``LiveView``."""
+        return None
+
+    def patience_seconds(self) -> float:
+        """See ``LiveView``."""
+        return HEARTBEAT_SECONDS

@@ -58,7 +58,7 @@ async def read_moment(
     if moment is None:
         return None
     event = event_document(moment.entry)
-    checkpoints = moment.state["checkpoints"] if moment.state else {}
+    count = len(moment.state["checkpoints"]) if moment.state is not None else 0
     return {
         "moment_shown": moment,
         "event": event,
@@ -66,7 +66,7 @@ async def read_moment(
         "changes": moment.changes[:CHANGES_SHOWN],
         "absent": ABSENT,
         "state_text": state_text(moment.state),
-        "checkpoints_shown": min(len(checkpoints), CHECKPOINTS_SHOWN),
+        "checkpoints_shown": min(count, CHECKPOINTS_SHOWN),
         "path": f"{operation_path(operation_id)}/replay",
         "state_path": f"/operations/{operation_id}/state?sequence={event['sequence']}",
     }

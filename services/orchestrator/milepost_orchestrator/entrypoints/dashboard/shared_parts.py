@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from milepost_runtime.clock import Clock
 
@@ -19,6 +19,12 @@ class Part:
     html: bytes
     operation_ids: frozenset[str] = frozenset()
     """The operations that are in it."""
+    waiting: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What those that wait wait for, in words."""
+    may_wait: bool = False
+    """Whether any of them has not ended."""
+    sequence: int = -1
+    """All up to it is in the part; set when it is made."""
 
 
 @dataclass(slots=True)
@@ -40,14 +46,29 @@ class SharedParts:
 
     async def get(self, address: str, sequence: int, make: Callable[[], Awaitable[Part]]) -> Part:
         """Return the part as of ``sequence`` or later; ``make`` reads and renders it when nobody has yet."""
+        kept = self._at(address)
+        async with kept.lock:
+            if kept.sequence < sequence:
+                await asyncio.sleep(max(kept.made_at + PAUSE_SECONDS - self._clock.monotonic_seconds(), 0))
+                await self._make(kept, make)
+            return kept.part
+
+    async def no_older(self, address: str, seconds: float, make: Callable[[], Awaitable[Part]]) -> Part:
+        """Return the part as it was at most so long ago, whatever has happened since."""
+        kept = self._at(address)
+        async with kept.lock:
+            if kept.made_at + seconds <= self._clock.monotonic_seconds():
+                await self._make(kept, make)
+            return kept.part
+
+    async def _make(self, kept: _Kept, make: Callable[[], Awaitable[Part]]) -> None:
+        position = self._position()
+        kept.part = replace(await make(), sequence=position)
+        kept.sequence, kept.made_at = position, self._clock.monotonic_seconds()
+
+    def _at(self, address: str) -> _Kept:
         kept = self._kept.setdefault(address, _Kept())
         self._kept.move_to_end(address)
         while len(self._kept) > PARTS_MAX:
             self._kept.popitem(last=False)
-        async with kept.lock:
-            if kept.sequence < sequence:
-                await asyncio.sleep(max(kept.made_at + PAUSE_SECONDS - self._clock.monotonic_seconds(), 0))
-                position = self._position()
-                kept.part = await make()
-                kept.sequence, kept.made_at = position, self._clock.monotonic_seconds()
-            return kept.part
+        return kept
