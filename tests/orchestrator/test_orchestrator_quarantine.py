@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-import structlog
 from milepost_contracts import upcasting
 from milepost_contracts.events import Completed, Event
 from milepost_contracts.messages import encode, envelop_event
@@ -14,6 +13,7 @@ from milepost_infra.endpoints import StackEndpoints
 from milepost_orchestrator.adapters.database import create_engine, migrate
 from milepost_orchestrator.adapters.digests import table_digests
 from milepost_orchestrator.adapters.projection_store import PostgresProjectionStore
+from milepost_orchestrator.application import quarantine as quarantine_module
 from milepost_orchestrator.application.projections import project
 from milepost_orchestrator.application.projector import Projector
 from milepost_orchestrator.application.quarantine import Quarantine
@@ -38,6 +38,7 @@ from tests.orchestrator.stories import (
     started,
 )
 from tests.orchestrator.test_orchestrator_projection import rebuilt_digests
+from tests.support.log_lines import log_lines
 
 pytestmark = pytest.mark.integration
 NEWER = "milepost.operation.completed.v9"
@@ -130,11 +131,11 @@ async def test_start_tries_no_more_than_it_may_and_tells_what_is_left(
     await running.projected()
     store = running.orchestrator.projector._store
     quarantine = Quarantine(running.event_log, store)
-    with structlog.testing.capture_logs() as told:
-        tried = [
-            [each.operation_id for each in await quarantine.retry_some(begin_after, 2)]
-            for begin_after in ("", "op-a", "op-b", "op-z")
-        ]
+    told = log_lines(monkeypatch, quarantine_module)
+    tried = [
+        [each.operation_id for each in await quarantine.retry_some(begin_after, 2)]
+        for begin_after in ("", "op-a", "op-b", "op-z")
+    ]
     assert tried == [["op-a", "op-b"], ["op-b", "op-c"], ["op-c", "op-a"], ["op-a", "op-b"]]
     assert told[0] == {
         "event": "quarantine tried again",
@@ -144,7 +145,7 @@ async def test_start_tries_no_more_than_it_may_and_tells_what_is_left(
         "refused": 4,
         "operations_left": 1,
     }
-    monkeypatch.setattr("milepost_orchestrator.application.quarantine.PAGE", 1)
+    monkeypatch.setattr(quarantine_module, "PAGE", 1)
     assert [each.operation_id for each in await quarantine.retry()] == ["op-a", "op-b", "op-c"]
     assert [len(each.refused) for each in await quarantine.retry("op-b")] == [2]
     assert await quarantine.retry("op-unknown") == []

@@ -11,7 +11,14 @@ from milepost_contracts.commands import DispatchCommand, OperationCommand
 from milepost_contracts.model import ContractModel
 from milepost_contracts.schedules import ScheduleCommand
 
-from milepost_cli.options import CommandIdOption, DirectoryOption, DryRunOption, JsonOption, ReasonOption
+from milepost_cli.options import (
+    CommandIdOption,
+    DirectoryOption,
+    DryRunOption,
+    FollowOption,
+    JsonOption,
+    ReasonOption,
+)
 from milepost_cli.run_options import command_of
 from milepost_cli.sending import send, send_and_say
 
@@ -43,17 +50,46 @@ class Asked:
         send_and_say(command, done, self.directory, command_id=self.command_id, as_json=self.as_json)
 
 
+@dataclass(frozen=True, slots=True)
+class AskedToFollow:
+    """The same of what goes on after it was accepted, and whether to watch that."""
+
+    command_id: CommandIdOption = None
+    dry_run: DryRunOption = False
+    follow: FollowOption = False
+    directory: DirectoryOption = None
+    as_json: JsonOption = False
+
+    def command(self, command_type: type[CommandT], **fields: Any) -> CommandT:
+        """Return the command; raises as ``command_of`` does."""
+        return command_of(command_type, **fields, dry_run=self.dry_run)
+
+    def send(self, command: OperationCommand, *, cancel_wanted: bool = False) -> None:
+        """Send a command about an operation, and watch it if that is wanted; raises as ``sending.send`` does."""
+        asyncio.run(
+            send(
+                command,
+                self.directory,
+                command_id=self.command_id,
+                follow=self.follow,
+                as_json=self.as_json,
+                cancel_wanted=cancel_wanted,
+            )
+        )
+
+
 def asking(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of ``Asked`` to a command's own; it is given them as ``asked``."""
-    own = [each for each in signature(function).parameters.values() if each.name != "asked"]
-    added = [*signature(Asked).parameters.values()]
+    """Add options to a command's own: those of ``Asked`` or ``AskedToFollow``, which it is given as ``asked``."""
+    own = dict(signature(function).parameters)
+    asked_type = own.pop("asked").annotation
+    added = signature(asked_type).parameters
 
     @wraps(function)
     def told(**given: Any) -> None:
-        asked = Asked(**{each.name: given.pop(each.name) for each in added})
+        asked = asked_type(**{name: given.pop(name) for name in added})
         function(**given, asked=asked)
 
-    _show(told, [*own, *added])
+    _show(told, [*own.values(), *added.values()])
     return told
 
 

@@ -1,27 +1,20 @@
 """``milepost cancel``."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 from milepost_contracts.commands import CancelOperation
 
+from milepost_cli.asking import AskedToFollow, asking
 from milepost_cli.list_options import parse_age
 from milepost_cli.location import locate
 from milepost_cli.lookup import operation_id_of
 from milepost_cli.options import (
-    CommandIdOption,
-    DirectoryOption,
-    DryRunOption,
-    FollowOption,
-    JsonOption,
     OperationArgument,
     ReasonOption,
     examples,
     new_app,
 )
-from milepost_cli.run_options import command_of
-from milepost_cli.sending import send
 
 app = new_app()
 
@@ -34,6 +27,7 @@ app = new_app()
         "milepost cancel op-abc --force",
     )
 )
+@asking
 def cancel(
     operation: OperationArgument,
     reason: ReasonOption = None,
@@ -48,28 +42,22 @@ def cancel(
         bool,
         typer.Option("--force", help="Do not wait for the end of the unit; what is not yet durable is lost."),
     ] = False,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    follow: FollowOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: AskedToFollow,
 ) -> None:
     """Cancel an operation; it saves a checkpoint first.
 
     The unit being worked on is finished, a checkpoint is saved, and `milepost resume` goes on from there. Ended by
     force it goes on from the newest checkpoint that was durable by then.
     """
-    with locate(directory).api() as api:
+    with locate(asked.directory).api() as api:
         operation_id = operation_id_of(api, operation)
-    command = command_of(
+    command = asked.command(
         CancelOperation,
         operation_id=operation_id,
         reason=reason,
         at_unit=at_unit,
         deadline_seconds=deadline,
         force=force,
-        dry_run=dry_run,
     )
-    asyncio.run(
-        send(command, directory, command_id=command_id, follow=follow, as_json=as_json, cancel_wanted=True)
-    )
+    asked.send(command, cancel_wanted=True)

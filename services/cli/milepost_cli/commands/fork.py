@@ -6,15 +6,11 @@ from typing import Annotated
 import typer
 from milepost_contracts.commands import ForkOperation
 
+from milepost_cli.asking import AskedToFollow, asking
 from milepost_cli.location import locate
 from milepost_cli.lookup import checkpoint_id_of, operation_id_of
 from milepost_cli.options import (
-    CommandIdOption,
-    DirectoryOption,
-    DryRunOption,
-    FollowOption,
     FromCheckpointOption,
-    JsonOption,
     OperationArgument,
     PaceOption,
     StopAtUnitOption,
@@ -22,8 +18,7 @@ from milepost_cli.options import (
     new_app,
 )
 from milepost_cli.overrides import read_spec
-from milepost_cli.run_options import command_of, options_for_resume, run_options
-from milepost_cli.sending import send
+from milepost_cli.run_options import options_for_resume, run_options
 
 app = new_app()
 
@@ -35,6 +30,7 @@ app = new_app()
         "milepost fork op-abc --set commission_rate=0.002 --dry-run",
     )
 )
+@asking
 def fork(
     operation: OperationArgument,
     overrides: Annotated[
@@ -48,34 +44,30 @@ def fork(
         bool,
         typer.Option("--accept-environment", help="Go on although versions or device are other ones."),
     ] = False,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    follow: FollowOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: AskedToFollow,
 ) -> None:
     """Go on from a checkpoint with changed settings.
 
     A new operation, linked to its parent, which stays as it is; completed operations can be forked too. The kind
     says which settings may change, and what was changed is shown with the operation.
     """
-    asked = run_options(
+    wanted = run_options(
         stop_at_unit=stop_at_unit,
         pace=pace,
         every_units=None,
         every_seconds=None,
         accept_environment=accept_environment,
     )
-    with locate(directory).api() as api:
+    with locate(asked.directory).api() as api:
         operation_id = operation_id_of(api, operation)
         checkpoint_id = None if checkpoint is None else checkpoint_id_of(api, checkpoint, operation_id)
-    command = command_of(
+    command = asked.command(
         ForkOperation,
         operation_id=operation_id,
         changes=read_spec(None, overrides),
         checkpoint_id=checkpoint_id,
         name=name,
-        options=asyncio.run(options_for_resume(asked, operation_id, directory)),
-        dry_run=dry_run,
+        options=asyncio.run(options_for_resume(wanted, operation_id, asked.directory)),
     )
-    asyncio.run(send(command, directory, command_id=command_id, follow=follow, as_json=as_json))
+    asked.send(command)

@@ -6,25 +6,20 @@ from typing import Annotated
 import typer
 from milepost_contracts.commands import ResumeOperation
 
+from milepost_cli.asking import AskedToFollow, asking
 from milepost_cli.location import locate
 from milepost_cli.lookup import checkpoint_id_of, operation_id_of
 from milepost_cli.options import (
-    CommandIdOption,
-    DirectoryOption,
-    DryRunOption,
     EverySecondsOption,
     EveryUnitsOption,
-    FollowOption,
     FromCheckpointOption,
-    JsonOption,
     OperationArgument,
     PaceOption,
     StopAtUnitOption,
     examples,
     new_app,
 )
-from milepost_cli.run_options import command_of, options_for_resume, run_options
-from milepost_cli.sending import send
+from milepost_cli.run_options import options_for_resume, run_options
 
 app = new_app()
 
@@ -38,6 +33,7 @@ app = new_app()
         "milepost resume op-abc --accept-environment",
     )
 )
+@asking
 def resume(
     operation: OperationArgument,
     checkpoint: FromCheckpointOption = None,
@@ -53,11 +49,8 @@ def resume(
             help="Go on although versions or device are not the checkpoint's; equality is then not promised.",
         ),
     ] = False,
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    follow: FollowOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: AskedToFollow,
 ) -> None:
     """Go on with a cancelled or failed operation from a checkpoint.
 
@@ -65,22 +58,21 @@ def resume(
     and ends exactly as if the parent had never stopped. Where versions, device or processor are others it is
     refused, unless `--accept-environment` is given.
     """
-    asked = run_options(
+    wanted = run_options(
         stop_at_unit=stop_at_unit,
         pace=pace,
         every_units=every_units,
         every_seconds=every_seconds,
         accept_environment=accept_environment,
     )
-    with locate(directory).api() as api:
+    with locate(asked.directory).api() as api:
         operation_id = operation_id_of(api, operation)
         checkpoint_id = None if checkpoint is None else checkpoint_id_of(api, checkpoint, operation_id)
-    command = command_of(
+    command = asked.command(
         ResumeOperation,
         operation_id=operation_id,
         checkpoint_id=checkpoint_id,
         name=name,
-        options=asyncio.run(options_for_resume(asked, operation_id, directory)),
-        dry_run=dry_run,
+        options=asyncio.run(options_for_resume(wanted, operation_id, asked.directory)),
     )
-    asyncio.run(send(command, directory, command_id=command_id, follow=follow, as_json=as_json))
+    asked.send(command)

@@ -1,19 +1,14 @@
 """``milepost start``."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 from milepost_contracts.commands import StartOperation
 
+from milepost_cli.asking import AskedToFollow, asking
 from milepost_cli.options import (
-    CommandIdOption,
-    DirectoryOption,
-    DryRunOption,
     EverySecondsOption,
     EveryUnitsOption,
-    FollowOption,
-    JsonOption,
     KindArgument,
     PaceOption,
     QueueOption,
@@ -24,8 +19,7 @@ from milepost_cli.options import (
     new_app,
 )
 from milepost_cli.overrides import read_spec
-from milepost_cli.run_options import command_of, needs_of, run_options
-from milepost_cli.sending import send
+from milepost_cli.run_options import needs_of, run_options
 
 app = new_app()
 
@@ -40,6 +34,7 @@ app = new_app()
         "milepost spec example sweep | milepost start sweep - --set 'grid.fast=[5,10,20]' --follow",
     )
 )
+@asking
 def start(
     kind: KindArgument,
     spec: SpecArgument = None,
@@ -58,11 +53,8 @@ def start(
     needs_label: Annotated[
         list[str], typer.Option(help="Only for a worker with this label; repeatable.", show_default=False)
     ] = [],  # noqa: B006 - typer copies it
-    command_id: CommandIdOption = None,
-    dry_run: DryRunOption = False,
-    follow: FollowOption = False,
-    directory: DirectoryOption = None,
-    as_json: JsonOption = False,
+    *,
+    asked: AskedToFollow,
 ) -> None:
     """Start an operation.
 
@@ -75,7 +67,7 @@ def start(
         every_seconds=every_seconds,
         needs=needs_of(needs_gpus, needs_memory_gb, needs_label),
     )
-    command = command_of(
+    command = asked.command(
         StartOperation,
         kind=kind,
         spec=read_spec(spec, overrides or []),
@@ -83,6 +75,5 @@ def start(
         queue=queue,
         priority=priority,
         options=options,
-        dry_run=dry_run,
     )
-    asyncio.run(send(command, directory, command_id=command_id, follow=follow, as_json=as_json))
+    asked.send(command)
