@@ -36,7 +36,8 @@ from tests.trainer.trainer_doubles import small_spec
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
-POINTS = int(os.environ.get("MILEPOST_TRAINING_FAULT_POINTS", "25"))
+POINTS = int(os.environ.get("MILEPOST_TRAINING_FAULT_POINTS", "10"))
+"""Two chains: how every setting is cut and goes on is shown in one process by the tests of the trainer."""
 ACTIONS = ("child", "host", "cancel", "terminate", "child")
 """Each chain does all of these, in an order of its own."""
 FIRST_SHARE, STEP_SHARE, WIDTH_SHARE = 0.08, 0.13, 0.1

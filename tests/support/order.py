@@ -14,7 +14,7 @@ import pytest
 HEAVY_SECONDS = {
     "tests/e2e": 110,
     "tests/faults/test_faults_worker.py": 110,
-    "tests/faults/test_faults_training.py": 90,
+    "tests/faults/test_faults_training.py": 40,
     "tests/faults/test_faults_backtest.py": 60,
     "tests/infra/test_infra_supervisor.py": 50,
     "tests/faults/test_faults_outages.py": 45,

@@ -19,6 +19,7 @@ from milepost_contracts.verdicts import Rejected
 from milepost_infra.endpoints import StackEndpoints
 
 from tests.support.harness import Harness, open_harness
+from tests.support.stack import fresh_tenant
 
 pytestmark = pytest.mark.integration
 
@@ -26,10 +27,13 @@ SPEC = Path(__file__).parent.parent.parent / "examples/digits/spec.json"
 EVERY_TWO = CheckpointPolicySpec(every_units=2, min_seconds=0).model_dump(mode="json")
 
 
-@pytest.fixture
-async def harness(tenant: StackEndpoints, tmp_path: Path) -> AsyncIterator[Harness]:
-    """An orchestrator and a worker that has announced its tasks."""
-    async with open_harness(tenant, tmp_path) as opened:
+@pytest.fixture(scope="module")
+async def harness(
+    stack: StackEndpoints, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Harness]:
+    """An orchestrator and a worker that has announced its tasks, for all of this module: torch is slow to load."""
+    directory = tmp_path_factory.mktemp("tasks")
+    async with fresh_tenant(stack, template=template) as tenant, open_harness(tenant, directory) as opened:
         await opened.services.orchestrator()
         await opened.services.worker("w-1", "training")
         await opened.announced("training")
@@ -54,28 +58,6 @@ async def test_digits_cancelled_and_resumed_elsewhere_end_the_same(harness: Harn
     await harness.services.running[-1].stop()
     await harness.services.worker("w-2", "training")
     assert await results(harness, await harness.resume(operation_id)) == expected
-
-
-async def test_wrong_specs_are_refused_while_no_worker_runs(harness: Harness) -> None:
-    """What was announced is remembered: every problem of spec and task is named, also in the terminal."""
-    await harness.services.running[-1].stop()
-    wrong = spec(task={"name": "digits", "parameters": {"width": 0, "colour": "red"}}, epochs=0)
-    refused = await harness.client.request(StartOperation(kind="training", spec=wrong))
-    assert isinstance(refused, Rejected)
-    assert refused.code is RejectionCode.INVALID_SPEC
-    fields = [problem.field for problem in refused.problems]
-    assert fields == ["spec.epochs", "spec.task.parameters.colour", "spec.task.parameters.width"]
-
-    said = await asyncio.to_thread(milepost, harness, "start", "training", json.dumps(wrong))
-    assert said.returncode == 4
-    assert all(field in said.stderr for field in fields)
-
-    unknown = await asyncio.to_thread(
-        milepost, harness, "start", "training", "--set", "task.name=poetry", "--set", "epochs=0"
-    )
-    assert unknown.returncode == 4
-    assert "unknown task poetry; known: bars, digits" in unknown.stderr
-    assert "spec.epochs" in unknown.stderr
 
 
 async def test_the_terminal_shows_what_a_team_announced(harness: Harness) -> None:
@@ -104,6 +86,29 @@ async def test_a_task_that_raises_fails_with_its_words(
     assert f"in {place}" in (failed.failure.traceback_tail or "")
     assert (failed.checkpoint_id is not None) == (place == "loss")
     assert set(await results(harness, await harness.start("training", spec(epochs=1)))) >= {"model.json"}
+
+
+async def test_wrong_specs_are_refused_while_no_worker_runs(harness: Harness) -> None:
+    """What was announced is remembered: every problem of spec and task is named, also in the terminal."""
+    # The last test of this module: the others need the worker.
+    await harness.services.running[-1].stop()
+    wrong = spec(task={"name": "digits", "parameters": {"width": 0, "colour": "red"}}, epochs=0)
+    refused = await harness.client.request(StartOperation(kind="training", spec=wrong))
+    assert isinstance(refused, Rejected)
+    assert refused.code is RejectionCode.INVALID_SPEC
+    fields = [problem.field for problem in refused.problems]
+    assert fields == ["spec.epochs", "spec.task.parameters.colour", "spec.task.parameters.width"]
+
+    said = await asyncio.to_thread(milepost, harness, "start", "training", json.dumps(wrong))
+    assert said.returncode == 4
+    assert all(field in said.stderr for field in fields)
+
+    unknown = await asyncio.to_thread(
+        milepost, harness, "start", "training", "--set", "task.name=poetry", "--set", "epochs=0"
+    )
+    assert unknown.returncode == 4
+    assert "unknown task poetry; known: bars, digits" in unknown.stderr
+    assert "spec.epochs" in unknown.stderr
 
 
 def milepost(harness: Harness, *arguments: str) -> subprocess.CompletedProcess[str]:
