@@ -86,6 +86,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "step": {"scheduler": {"name": "step", "every_epochs": 4}},
     "cosine": {"scheduler": {"name": "cosine", "minimum": 1e-5}},
     "plateau": {"scheduler": {"name": "plateau", "patience": 0}},
+    "one-cycle": {"scheduler": {"name": "one-cycle"}},
+    "bfloat16 and averaging": {"precision": "bfloat16", "averaging": {"decay": 0.9}},
     "regression": {"label": "return", "gradient_clip": 0.5},
     "steps and accumulation": {"checkpoint": BY_STEP, "accumulation": 2, "epochs": 5},
 }
