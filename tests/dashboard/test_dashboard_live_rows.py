@@ -33,10 +33,14 @@ class Told:
         self.can_be_read = asyncio.Event()
         self.can_be_read.set()
         self.is_read = asyncio.Event()
-        shared = SharedParts(SystemClock(), lambda: self._sequence)
+        self._shared = SharedParts(SystemClock(), lambda: self._sequence)
         renderer = Renderer(load_assets())
-        rows = OperationRows(renderer, no_sparklines(), columns_of(columns), may_act=False)
-        self.view = OperationsView("address", rows, shared, self._make)
+        self._rows = OperationRows(renderer, no_sparklines(), columns_of(columns), may_act=False)
+        self.view = self.opened()
+
+    def opened(self) -> OperationsView:
+        """The list of a page that was made just now."""
+        return OperationsView("address", self._rows, self._shared, self._make, known=self._sequence)
 
     async def changes(self, *events: Event) -> bytes:
         """What the page is sent at once."""
@@ -84,6 +88,16 @@ async def test_rows_wait_for_no_list_and_a_list_takes_none_of_them_back() -> Non
         found = await told.view.unprompted()
     assert found.startswith(b"the list<template>")
     assert b"20" in found
+
+
+@pytest.mark.unit
+async def test_a_new_page_is_not_given_a_list_from_before_it() -> None:
+    """What others were shown a moment ago lacks what the page has."""
+    told = Told("progress")
+    await told.changes(requested())
+    assert await told.opened().unprompted() == b"the list"
+    await told.changes(claimed(), started())
+    assert await told.opened().unprompted() is None
 
 
 @pytest.mark.integration

@@ -73,15 +73,17 @@ class OperationsView(PartsView):
         shared: SharedParts,
         make: ListMaker,
         *,
+        known: int = 0,
         owed: int | None = None,
     ) -> None:
-        """``owed``: a page that comes back may lack the list of what it has heard of last."""
+        """``known``: the page has all up to it. ``owed``: one that comes back may lack the list as of this."""
         self._address = address
         self._rows = rows
         self._shared = shared
         self._make = make
         self._in_sight: frozenset[str] | None = None
         """None until the list was read once for this page."""
+        self._known = known
         self._owed = owed
         """The list is to be read as of this sequence or later."""
         self._reading: tuple[int, asyncio.Task[Part]] | None = None
@@ -114,6 +116,7 @@ class OperationsView(PartsView):
 
     async def again(self, sequence: int) -> bytes:
         """See ``LiveView``: the whole list."""
+        self._known = 0  # it may be of another log
         return self._taken(await self._shared.get(self._address, sequence, self._make))
 
     async def unprompted(self) -> bytes | None:
@@ -127,6 +130,8 @@ class OperationsView(PartsView):
         except DatabaseUnavailableError as error:
             log.warning("what is waited for stays as it was", reason=str(error))
             return None
+        if part.sequence < self._known:
+            return None  # kept from before the page was made
         self._may_wait = part.may_wait
         is_as_before = self._in_sight is not None and _said(part) == self._waiting
         return None if is_as_before else self._taken(part)

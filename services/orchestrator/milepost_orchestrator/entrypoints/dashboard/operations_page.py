@@ -100,8 +100,9 @@ def operations_page(ports: HttpPorts, renderer: Renderer) -> APIRouter:
             return _part(renderer.part("operations_list.html", context), found["operations"])
 
         address = f"{page.path(cursor=page.cursor)} {acting}"
-        view = OperationsView(address, rows_of(columns, acting), shared, make, owed=last_event_id)
         after = page.after if last_event_id is None else last_event_id
+        rows = rows_of(columns, acting)
+        view = OperationsView(address, rows, shared, make, known=after or 0, owed=last_event_id)
         reader = LiveReader(ports.live, ports.fleet, Interest(), ports.clock, after=after, view=view)
         return ports.streams.respond(reader)
 
