@@ -17,6 +17,7 @@ from milepost_orchestrator.application.live import LiveBatch, RowVersion
 from milepost_orchestrator.application.live_reader import HEARTBEAT_SECONDS
 from milepost_orchestrator.application.rows import OperationRow
 from milepost_orchestrator.application.sparklines import Seen, Sparklines
+from milepost_orchestrator.domain.operation import Status
 from milepost_orchestrator.entrypoints.dashboard.columns import Column
 from milepost_orchestrator.entrypoints.dashboard.parts_view import PartsView
 from milepost_orchestrator.entrypoints.dashboard.rendering import Renderer
@@ -103,7 +104,9 @@ class OperationsView(PartsView):
             newest |= batch.versions
         shown = self._in_sight & newest.keys()
         if self._owed is not None:
-            shown -= self._waiting.keys()  # a row by itself does not say what it waits for
+            # A row by itself does not say what it waits for, which the list is about to say.
+            waiting = self._waiting.keys() & shown
+            shown -= {each for each in waiting if newest[each].row.status == Status.QUEUED}
         rows = self._rows.parts([newest[each] for each in shown])
         # What looks as before is not sent again, such as an event's time in a column that is not shown.
         changed = {
