@@ -33,3 +33,11 @@ async def guard_consumer(broker: NatsBroker, settings: BusSettings) -> None:
             await jetstream.add_consumer(stream, config)
         except (NatsError, TimeoutError) as error:
             log.warning("consumer not seen", consumer=CONSUMER, reason=str(error) or type(error).__name__)
+        if _is_to_end():
+            return
+
+
+def _is_to_end() -> bool:
+    """Whether a cancellation was swallowed, as Python 3.11 does when an answer comes in that very moment."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
