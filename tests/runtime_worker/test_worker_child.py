@@ -9,6 +9,7 @@ from milepost_contracts.checkpoints import CheckpointPolicySpec, CheckpointReaso
 from milepost_contracts.failures import FailureCode
 from milepost_runtime.checkpoints.spool import Spool
 from milepost_runtime.worker.child_process import ChildPool, ChildProcess, ChildStartError
+from milepost_runtime.worker.forks import Forks
 from milepost_runtime.worker.messages import Advanced, Begun, Finished, Raised, Run, Staged, Stop, Stopped
 from milepost_test_kinds.counter import expected_value
 
@@ -138,8 +139,8 @@ async def test_a_pool_closes_in_the_middle_of_the_imports(monkeypatch: pytest.Mo
     happened = asyncio.Event()
     spawn = ChildProcess.spawn
 
-    async def spawn_and_tell(kind: str) -> ChildProcess:
-        spawned.append(await spawn(kind))
+    async def spawn_and_tell(kind: str, forks: Forks) -> ChildProcess:
+        spawned.append(await spawn(kind, forks))
         happened.set()
         return spawned[-1]
 

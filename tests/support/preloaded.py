@@ -101,7 +101,7 @@ class Preloaded:
     """The server, started with the first process."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.preloaded_server", str(theirs.fileno())],
@@ -132,8 +132,7 @@ class Preloaded:
         descriptors = [file if isinstance(file, int) else file.fileno() for file in files]
         try:
             with self._lock:
-                socket.send_fds(self._socket, [len(message).to_bytes(4, "big")], [*descriptors, theirs])
-                self._socket.sendall(message)
+                socket.send_fds(self._socket, [message], [*descriptors, theirs])
         finally:
             os.close(theirs)
         return PreloadedProcess(status)

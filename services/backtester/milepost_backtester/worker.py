@@ -17,6 +17,12 @@ class BacktestKind:
     name = "backtest"
     default_checkpoint_policy = CheckpointPolicySpec(every_seconds=5.0, min_seconds=1.0)
     """By time: at a million bars a second a policy by bars would do nothing but save."""
+    preload = (
+        "milepost_backtester.job",
+        "milepost_backtester.results",
+        "milepost_backtester.strategies.preparation",
+        "milepost_backtester.statistics.preparation",
+    )
 
     def describe(self) -> KindDescription:
         """Return the schema of specs and of every installed strategy's parameters."""

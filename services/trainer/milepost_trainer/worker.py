@@ -17,6 +17,8 @@ class TrainingKind:
     name = "training"
     default_checkpoint_policy = CheckpointPolicySpec(every_units=10, every_seconds=300.0)
     """Whatever comes first: slow epochs must not cost hours when a machine is lost."""
+    preload = ("torch._dynamo", "torch._inductor.config", "milepost_trainer.job", "milepost_trainer.results")
+    """The first two come with the first optimizer step and the deterministic mode, and take a second."""
 
     def describe(self) -> KindDescription:
         """Return the schema of specs, and of each task's parameters."""

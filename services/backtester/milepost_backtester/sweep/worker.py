@@ -21,6 +21,7 @@ class SweepKind:
     name = "sweep"
     default_checkpoint_policy = CheckpointPolicySpec(every_seconds=5.0, min_seconds=1.0)
     """By time: a combination may take a millisecond or an hour."""
+    preload = (*BacktestKind.preload, "milepost_backtester.sweep.job")
 
     def describe(self) -> KindDescription:
         """Return the schema of specs and of every installed strategy's parameters."""

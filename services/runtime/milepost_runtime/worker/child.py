@@ -52,12 +52,17 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--host-pid", type=int, required=True)
     arguments = parser.parse_args()
-    _die_with(arguments.host_pid)
+    die_with(arguments.host_pid)
+    serve(arguments.kind, arguments.fd)
+
+
+def serve(kind_name: str, descriptor: int) -> None:
+    """Warm up for a kind, and serve one operation of it on a socket."""
     sys.setswitchinterval(SWITCH_SECONDS)
     faulthandler.enable()  # a native crash leaves its Python stack on stderr
-    kind = load_kind(arguments.kind)
+    kind = load_kind(kind_name)
     kind.warm_up()
-    with socket.socket(fileno=arguments.fd) as connection:
+    with socket.socket(fileno=descriptor) as connection:
         Child(kind, connection).serve()
 
 
@@ -216,11 +221,11 @@ def _after_checkpoints(
     return last_word
 
 
-def _die_with(host_pid: int) -> None:
-    """Ask the kernel to end this process when the host's does; elsewhere the closed socket must do."""
+def die_with(parent_pid: int) -> None:
+    """Ask the kernel to end this process when its parent ends; elsewhere the closed socket must do."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != host_pid:  # the host died before the request took effect
+    if os.getppid() != parent_pid:  # it died before the request took effect
         os._exit(os.EX_UNAVAILABLE)
 
 

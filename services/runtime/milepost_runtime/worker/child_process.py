@@ -10,8 +10,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from typing import Self
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol, Self
 
 import structlog
 from milepost_contracts.failures import Failure, FailureCode
@@ -19,6 +19,7 @@ from milepost_contracts.kinds import KindDescription
 from milepost_contracts.model import ContractModel
 
 from milepost_runtime.worker.child_output import ChildOutput
+from milepost_runtime.worker.forks import Forks
 from milepost_runtime.worker.messages import (
     LINE_BYTES_MAX,
     TO_HOST,
@@ -38,12 +39,24 @@ CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRA
 LAST_LINES = "the last lines of its output are in the traceback"
 
 
+class RunningProcess(Protocol):
+    """What of ``asyncio.subprocess.Process`` is needed here."""
+
+    @property
+    def pid(self) -> int: ...  # noqa: D102 - as there
+
+    @property
+    def returncode(self) -> int | None: ...  # noqa: D102 - as there
+
+    async def wait(self) -> int: ...  # noqa: D102 - as there
+
+
 class ChildProcess:
     """One child, good for one operation."""
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        process: RunningProcess,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         output: ChildOutput,
@@ -58,26 +71,20 @@ class ChildProcess:
         """Signals that this host has sent it."""
 
     @classmethod
-    async def spawn(cls, kind: str) -> Self:
+    async def spawn(cls, kind: str, forks: Forks | None = None) -> Self:
         """Start a child that warms up for ``kind``; it says ``Ready`` when it can run."""
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
-        with theirs, os.fdopen(writing, "wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-u",  # what it printed before a crash must not be lost in a buffer
-                "-m",
-                "milepost_runtime.worker.child",
-                f"--kind={kind}",
-                f"--fd={theirs.fileno()}",
-                f"--host-pid={os.getpid()}",
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(theirs.fileno(),),
-                # Ctrl-C in a terminal is for the host, which then stops the child at a unit boundary.
-                start_new_session=True,
-            )
+        process: RunningProcess | None = None
+        with contextlib.ExitStack() as unless_started:
+            unless_started.callback(ours.close)
+            unless_started.callback(os.close, reading)
+            with theirs, os.fdopen(writing, "wb") as output:
+                if forks is not None:
+                    process = await forks.fork(kind, [theirs.fileno(), output.fileno()])
+                if process is None:
+                    process = await _started(kind, theirs.fileno(), output.fileno())
+            unless_started.pop_all()
         reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
         return cls(process, reader, writer, await ChildOutput.attach(reading, pid=process.pid))
 
@@ -179,6 +186,24 @@ class ChildProcess:
             os.killpg(self.pid, signal.SIGKILL)  # it leads a session of its own
 
 
+async def _started(kind: str, descriptor: int, output: int) -> RunningProcess:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-u",  # what it printed before a crash must not be lost in a buffer
+        "-m",
+        "milepost_runtime.worker.child",
+        f"--kind={kind}",
+        f"--fd={descriptor}",
+        f"--host-pid={os.getpid()}",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=(descriptor,),
+        # Ctrl-C in a terminal is for the host, which then stops the child at a unit boundary.
+        start_new_session=True,
+    )
+
+
 def _ended_by(number: int) -> tuple[str, str]:
     name = next((known.name for known in signal.Signals if known == number), f"signal {number}")
     message = f"the computing process was ended by {name}"
@@ -198,8 +223,10 @@ def _exited_with(code: int) -> tuple[str, str]:
 class ChildPool:
     """Keeps one warm child waiting for the next operation."""
 
-    def __init__(self, kind: str, *, start_grace_seconds: float) -> None:
+    def __init__(self, kind: str, *, start_grace_seconds: float, preload: Sequence[str] = ()) -> None:
+        """``preload``: modules that all children import, of which no team changes one while a worker runs."""
         self._kind = kind
+        self._forks = Forks(preload)
         self._start_grace_seconds = start_grace_seconds
         self._next: asyncio.Task[ChildProcess] | None = None
 
@@ -225,17 +252,17 @@ class ChildPool:
         return child
 
     async def close(self) -> None:
-        """End the waiting child, also in the middle of its imports."""
-        if self._next is None:
-            return
-        starting, self._next = self._next, None
-        starting.cancel()
-        await asyncio.wait({starting})
-        if not starting.cancelled() and starting.exception() is None:
-            await starting.result().kill()
+        """End the waiting child, also in the middle of its imports; every other one has to have ended."""
+        if self._next is not None:
+            starting, self._next = self._next, None
+            starting.cancel()
+            await asyncio.wait({starting})
+            if not starting.cancelled() and starting.exception() is None:
+                await starting.result().kill()
+        await self._forks.close()
 
     async def _start(self) -> ChildProcess:
-        child = await ChildProcess.spawn(self._kind)
+        child = await ChildProcess.spawn(self._kind, self._forks)
         try:
             ready = await child.ready(timeout_seconds=self._start_grace_seconds)
         except asyncio.CancelledError:

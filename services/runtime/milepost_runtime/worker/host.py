@@ -29,7 +29,7 @@ from milepost_runtime.worker.attempt import Attempt
 from milepost_runtime.worker.child_process import ChildPool, ChildProcess
 from milepost_runtime.worker.claims import ClaimedOperation, Claimer
 from milepost_runtime.worker.drain_watch import DrainWatch
-from milepost_runtime.worker.kind import WorkerKind
+from milepost_runtime.worker.kind import WorkerKind, preload_of
 from milepost_runtime.worker.letting_go import let_go
 from milepost_runtime.worker.ports import AttemptPorts
 from milepost_runtime.worker.preparation import OperationDirectories
@@ -64,7 +64,9 @@ class WorkerHost:
             attempt_ports.settings,
             instance_id=random_id("host"),
         )
-        self._pool = ChildPool(kind.name, start_grace_seconds=self._settings.start_grace_seconds)
+        self._pool = ChildPool(
+            kind.name, start_grace_seconds=self._settings.start_grace_seconds, preload=preload_of(kind)
+        )
         self._stopping = asyncio.Event()
         self._watch = DrainWatch(ports.drains, attempt_ports.settings.worker_id)
         self._announced: KindDescription | None = None

@@ -74,7 +74,12 @@ class Job(Protocol):
 
 
 class WorkerKind(Protocol):
-    """One kind of work, as registered under ``milepost.kinds``."""
+    """One kind of work, as registered under ``milepost.kinds``.
+
+    It may have a ``preload`` too: names of modules that take long to import and stay the same while a worker runs.
+    Children are then forked off a process that has imported them; what is not named there is imported anew for
+    each operation, so a team may change its own code under a running worker.
+    """
 
     name: str
     default_checkpoint_policy: CheckpointPolicySpec
@@ -98,3 +103,9 @@ class WorkerKind(Protocol):
             ValueError: the spec or an input is unusable; the message goes to the user as it is.
         """
         ...
+
+
+def preload_of(kind: WorkerKind) -> tuple[str, ...]:
+    """Return what a kind wants to be imported once for all of its children; nothing when it does not say."""
+    found: tuple[str, ...] = getattr(kind, "preload", ())
+    return found
