@@ -121,6 +121,9 @@ async def test_everything_ends_with_a_killed_supervisor(
     await write_everywhere(running.endpoints)
     processes = [psutil.Process(pid) for pid in running.processes.values()]
     os.kill(running.supervisor.pid, signal.SIGKILL)
+    await asyncio.to_thread(
+        os.waitpid, running.supervisor.pid, 0
+    )  # it is this process's child, and nobody else waits for it
     assert await asyncio.to_thread(wait_ended, processes, seconds_max=SECONDS_MAX) == []
     assert read_running(place) is None
     again = await asyncio.to_thread(start)

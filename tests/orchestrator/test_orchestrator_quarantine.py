@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from milepost_contracts import upcasting
-from milepost_contracts.events import Completed, Event
+from milepost_contracts.events import CheckpointRefused, Completed, Event
 from milepost_contracts.messages import encode, envelop_event
 from milepost_contracts.upcasting import UpcasterRegistry
 from milepost_infra.endpoints import StackEndpoints
@@ -164,6 +164,8 @@ async def test_values_that_no_column_holds_are_set_aside_the_same_in_every_rebui
     await running.happen(other, claimed(), started(), completed())
     names = [name for _, name, _ in await quarantined(running)]
     assert names == ["claimed", "progress", "progress"]
+    await running.until(operation_id, CheckpointRefused)  # its file is not in the store
+    await running.projected()
     live = await table_digests(running.orchestrator.engine)
     assert await rebuilt_digests(tenant, running, "rebuilt", entries_max) == live
     rows = await running.rows("SELECT status, unit FROM operations ORDER BY requested_sequence")
