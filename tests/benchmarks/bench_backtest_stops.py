@@ -8,7 +8,7 @@ stop stands what the disk itself takes at that moment: one new file of 4 KiB, wr
 Cost, counted in the run itself: processor time of building checkpoints in the computing thread, and of every
 thread but that one, against what is left. A second is one of the computing thread's own, so that other processes
 on the machine change nothing. Beside it pairs of whole runs with and without, whose noise is several percent.
-Run it alone: ``python -m tests.benchmarks.bench_backtest_stops``.
+Run it alone: ``python -m tests.benchmarks.bench_backtest_stops``, or a part of it with ``stops 200`` or ``costs``.
 """
 
 import os
@@ -62,28 +62,37 @@ EVERY_SECOND = CheckpointPolicySpec(every_seconds=1.0)
 
 def measure(directory: Path | None = None, *, quick: bool = False) -> list[Row]:
     """Return seconds to a durable cancellation, and the cost of checkpoints as a share."""
-    with tempfile.TemporaryDirectory(prefix="milepost-bench-", dir=directory) as name:
+    with tempfile.TemporaryDirectory(prefix="milepost-bench-", dir=directory) as name, _as_a_child():
         place = Path(name)
         rows = measure_stops(place, STOPS_QUICK if quick else STOPS)
-        data = Data.write(place / "costly.parquet", COSTLY_BARS_QUICK if quick else COSTLY_BARS)
-        for tier in TIERS:
-            rows.extend(_cost(Workplace(place, data), tier))
-        return rows
+        return [*rows, *measure_costs(place, COSTLY_BARS_QUICK if quick else COSTLY_BARS)]
 
 
 def measure_stops(place: Path, count: int) -> list[Row]:
     """Return how soon so many cancellations of each run are durable, and what the time went into."""
     rows: list[Row] = []
+    for bars in STOPPED_BARS:
+        data = Data.write(place / "stopped.parquet", bars)
+        for tier in TIERS:
+            rows.extend(_stops(Workplace(place, data), tier, count))
+    return rows
+
+
+def measure_costs(place: Path, bars: int) -> list[Row]:
+    """Return what a checkpoint a second costs runs over so many bars."""
+    data = Data.write(place / "costly.parquet", bars)
+    return [row for tier in TIERS for row in _cost(Workplace(place, data), tier)]
+
+
+@contextmanager
+def _as_a_child() -> Iterator[None]:
+    """Have threads take turns as in a worker's child."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)  # as a worker's child
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        for bars in STOPPED_BARS:
-            data = Data.write(place / "stopped.parquet", bars)
-            for tier in TIERS:
-                rows.extend(_stops(Workplace(place, data), tier, count))
+        yield
     finally:
         sys.setswitchinterval(before)
-    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,12 +391,15 @@ def _run_cost(
 
 
 def main() -> None:
-    """Print the figures; ``stops N``: only those of so many cancellations of each run."""
-    if sys.argv[1:2] == ["stops"]:
-        with tempfile.TemporaryDirectory(prefix="milepost-bench-") as place:
-            rows = measure_stops(Path(place), int(sys.argv[2]))
-    else:
-        rows = measure()
+    """Print the figures; ``stops N``: only those of so many cancellations of each run; ``costs``: the others."""
+    with tempfile.TemporaryDirectory(prefix="milepost-bench-") as name, _as_a_child():
+        match sys.argv[1:]:
+            case ["stops", count]:
+                rows = measure_stops(Path(name), int(count))
+            case ["costs"]:
+                rows = measure_costs(Path(name), COSTLY_BARS)
+            case _:
+                rows = measure()
     for name, value, unit in rows:
         print(f"{name:95} {value:10.2f} {unit}")
 

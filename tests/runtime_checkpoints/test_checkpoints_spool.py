@@ -219,9 +219,9 @@ def test_the_name_of_an_operation_is_durable_with_its_first_checkpoint(spool, tm
     together: list[list[str]] = []
     fsync = spool_module.fsync_together
 
-    def noted(files, directories):
+    def noted(files, directories, threads):
         together.append([str(directory.relative_to(tmp_path)) for directory in directories[1:]])
-        fsync(files, directories)
+        fsync(files, directories, threads)
 
     monkeypatch.setattr(spool_module, "fsync_together", noted)
     stage_only(spool)

@@ -7,8 +7,9 @@ it is of and which of its rows it holds. Nothing in it is executed when it is re
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from milepost_runtime.checksums import FileChecksum, RunningChecksum
@@ -17,8 +18,8 @@ from milepost_backtester.parquet import Array, Schema, Table, pa
 from milepost_backtester.tables import Columns
 
 BATCH_ROWS = 1 << 12
-"""Arrow hands Python a copy of what is to be written; of this size it stays in the processor's cache."""
-BUFFER_BYTES = 1 << 16
+"""A message is a copy of its rows; of this size it stays in the processor's cache until it is written."""
+END_OF_STREAM = bytes.fromhex("ffffffff00000000")
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
@@ -45,12 +46,13 @@ def log_rows(log: str, start: int, stop: int, columns: Columns, schema: Schema) 
 
 def write_segment(parts: Iterable[LogRows], path: Path) -> FileChecksum:
     """Write a segment and return the checksum of its bytes, taken on the way."""
-    with path.open("xb", buffering=BUFFER_BYTES) as file:
-        sink = _ChecksummedFile(file)
+    checksum = RunningChecksum()
+    with path.open("xb", buffering=0) as file:
         for part in parts:
-            with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), part.table.schema) as stream:
-                stream.write_table(part.table, max_chunksize=BATCH_ROWS)
-    return sink.checksum.result()
+            for message in _messages(part.table):
+                checksum.update(message)
+                _write_all(file, message)
+    return checksum.result()
 
 
 def read_segment(path: Path) -> tuple[LogRows, ...]:
@@ -74,22 +76,17 @@ def _array(values: Any, kind: Any) -> Array:
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, records])
 
 
-class _ChecksummedFile:
-    """As much of a file as Arrow asks for; closing it is left to whoever opened it."""
+def _messages(table: Table) -> Iterator[memoryview]:
+    """Yield a stream's messages whole: Arrow's writer asks Python, and waits for its lock, for every few bytes."""
+    yield memoryview(table.schema.serialize())
+    for batch in table.to_batches(max_chunksize=BATCH_ROWS):
+        yield memoryview(batch.serialize())
+    yield memoryview(END_OF_STREAM)
 
-    closed = False
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.checksum = RunningChecksum()
-
-    def write(self, content: bytes) -> int:
-        """Write bytes and count them in."""
-        self.checksum.update(content)
-        return self._file.write(content)
-
-    def flush(self) -> None:
-        """Nothing to do: closing the file does it."""
+def _write_all(file: FileIO, content: memoryview) -> None:
+    while len(content):
+        content = content[file.write(content) :]
 
 
 def _streams(source: Any) -> Iterator[LogRows]:

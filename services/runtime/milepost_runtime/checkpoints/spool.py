@@ -13,6 +13,7 @@ Layout: ``<root>/<operation id>/<checkpoint name>/`` with ``state.json``, the fi
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +32,7 @@ from milepost_runtime.errors import CheckpointDamagedError, CheckpointNotFoundEr
 from milepost_runtime.store.durable import create_directory, fsync_directory, fsync_together
 
 INDEX_FILE = "checkpoint.json"
+SYNCING_MAX = 8
 _TORN = "."
 """Names of directories that are being written or removed begin so; checkpoint names cannot."""
 _TOKEN = re.compile(TOKEN_PATTERN)
@@ -61,6 +63,8 @@ class Spool:
         self._root = root
         self._durable: set[Path] = set()
         """Directories of operations whose own names are known to be durable."""
+        self._syncing = ThreadPoolExecutor(SYNCING_MAX, "sync")
+        """Threads that wait for the disk; none is there before the first is needed."""
 
     def stage(
         self,
@@ -86,7 +90,7 @@ class Spool:
         torn = parent / f"{_TORN}{random_id(checkpoint_name)}"
         try:
             torn.mkdir()
-            _write(torn, data, reason, total_units, above)
+            self._write(torn, data, reason, total_units, above)
             self.discard(final)
             torn.rename(final)
         except BaseException:
@@ -97,6 +101,23 @@ class Spool:
         for writer in data.files.values():
             writer.staged()
         return final
+
+    def _write(
+        self, torn: Path, data: CheckpointData, reason: CheckpointReason, total_units: int, above: set[Path]
+    ) -> None:
+        """Write everything and make it durable, with the names in the directories ``above``."""
+        index = _Index(
+            unit=data.unit,
+            total_units=total_units,
+            reason=reason,
+            files=tuple(_write_files(torn, data)),
+            kept=data.kept,
+            fingerprint=dict(data.fingerprint),
+            summary=data.summary,
+        )
+        (torn / INDEX_FILE).write_bytes(canonical_json(index.model_dump(mode="json")))
+        names = (*(file.name for file in index.files), INDEX_FILE)
+        fsync_together([torn / name for name in names], [torn, *above], self._syncing)
 
     def _create(self, parent: Path) -> set[Path]:
         """Create an operation's directory; return which directories have to be fsynced for its name."""
@@ -163,24 +184,6 @@ class Spool:
         for path in torn:
             shutil.rmtree(path, ignore_errors=True)
         return len(torn)
-
-
-def _write(
-    torn: Path, data: CheckpointData, reason: CheckpointReason, total_units: int, above: set[Path]
-) -> None:
-    """Write everything and make it durable, with the names in the directories ``above``."""
-    index = _Index(
-        unit=data.unit,
-        total_units=total_units,
-        reason=reason,
-        files=tuple(_write_files(torn, data)),
-        kept=data.kept,
-        fingerprint=dict(data.fingerprint),
-        summary=data.summary,
-    )
-    (torn / INDEX_FILE).write_bytes(canonical_json(index.model_dump(mode="json")))
-    names = (*(file.name for file in index.files), INDEX_FILE)
-    fsync_together([torn / name for name in names], [torn, *above])
 
 
 def _write_files(torn: Path, data: CheckpointData) -> Iterator[_SpooledFile]:
