@@ -7,19 +7,15 @@ it is of and which of its rows it holds. Nothing in it is executed when it is re
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from milepost_runtime.checksums import FileChecksum, RunningChecksum
+from milepost_runtime.checksums import FileChecksum, measure_checksum
 
 from milepost_backtester.parquet import Array, Schema, Table, pa
 from milepost_backtester.tables import Columns
 
-BATCH_ROWS = 1 << 12
-"""A message is a copy of its rows; of this size it stays in the processor's cache until it is written."""
-END_OF_STREAM = bytes.fromhex("ffffffff00000000")
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
@@ -45,14 +41,15 @@ def log_rows(log: str, start: int, stop: int, columns: Columns, schema: Schema) 
 
 
 def write_segment(parts: Iterable[LogRows], path: Path) -> FileChecksum:
-    """Write a segment and return the checksum of its bytes, taken on the way."""
-    checksum = RunningChecksum()
-    with path.open("xb", buffering=0) as file:
+    """Write a segment and return the checksum of its bytes.
+
+    Arrow writes the rows from where they lie and asks Python, whose lock the computing thread keeps, for nothing.
+    """
+    with pa.OSFile(str(path), mode="wb") as file:
         for part in parts:
-            for message in _messages(part.table):
-                checksum.update(message)
-                _write_all(file, message)
-    return checksum.result()
+            with pa.ipc.new_stream(file, part.table.schema) as stream:
+                stream.write_table(part.table)
+    return measure_checksum(path)
 
 
 def read_segment(path: Path) -> tuple[LogRows, ...]:
@@ -74,19 +71,6 @@ def _array(values: Any, kind: Any) -> Array:
         return pa.array(values, type=kind, from_pandas=False)
     records = pa.py_buffer(np.ascontiguousarray(values).view(np.uint8))
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, records])
-
-
-def _messages(table: Table) -> Iterator[memoryview]:
-    """Yield a stream's messages whole: Arrow's writer asks Python, and waits for its lock, for every few bytes."""
-    yield memoryview(table.schema.serialize())
-    for batch in table.to_batches(max_chunksize=BATCH_ROWS):
-        yield memoryview(batch.serialize())
-    yield memoryview(END_OF_STREAM)
-
-
-def _write_all(file: FileIO, content: memoryview) -> None:
-    while len(content):
-        content = content[file.write(content) :]
 
 
 def _streams(source: Any) -> Iterator[LogRows]:
