@@ -29,6 +29,9 @@ def measure(say: Callable[[str], object] = lambda _: None, *, quick: bool = Fals
             say(f"{contender.name}, round {number + 1}")
             found[contender.name].append(ask(contender, str(BARS)))
     best = {name: _best(rounds) for name, rounds in found.items()}
+    for contender in contenders:
+        say(f"{contender.name}, memory of a later sweep")
+        best[contender.name]["later_bytes"] = _best([ask(contender, str(BARS), "loaded")])["work_bytes"]
     rows = [row for name, figures in best.items() for row in _rows(name, figures)]
     if VECTORBT.name in best:
         rows += _ratios(best[OURS.name], best[VECTORBT.name])
@@ -51,6 +54,7 @@ def _rows(name: str, figures: Figures) -> list[Row]:
         (f"{name}, bars of all combinations", bars / figures["seconds"], "bars/s"),
         (f"{name}, peak of the process", figures["peak_bytes"] / MEBIBYTE, "MiB"),
         (f"{name}, of it not there before the sweep", figures["work_bytes"] / MEBIBYTE, "MiB"),
+        (f"{name}, of a sweep after a small one", figures["later_bytes"] / MEBIBYTE, "MiB"),
     ]
 
 
@@ -60,7 +64,8 @@ def _ratios(ours: Figures, theirs: Figures) -> list[Row]:
         "first_seconds": "wall of the first sweep",
         "processor_seconds": "processor",
         "peak_bytes": "peak",
-        "work_bytes": "memory of the sweep",
+        "work_bytes": "memory not there before the sweep",
+        "later_bytes": "memory of a sweep after a small one",
     }
     return [
         (f"vectorbt / Milepost, {words}", theirs[name] / ours[name], "x") for name, words in names.items()

@@ -14,6 +14,8 @@ SLOWS = tuple(range(60, 260, 20))
 PAIRS = tuple(product(FASTS, SLOWS))
 """One hundred, all of them possible."""
 RUNS_MAX, RUN_SECONDS_MAX = 3, 30.0
+LOADED_AFTER_BARS = 1_000
+"""A sweep over so few bars needs all the code that others need, and next to no memory."""
 
 
 @dataclass
@@ -32,9 +34,12 @@ def serve_sweep(run: Callable[[Any], Callable[[], Swept]], prepare: Callable[[in
     ``processor_seconds``: of all threads, likewise the best: what a loaded machine disturbs least. ``run``
     computes every figure of ``Swept`` and returns what gathers them, which is not measured. ``peak_bytes``:
     the highest memory up to the end of the first run; ``ready_bytes``: up to its beginning, with everything
-    imported and the bars made.
+    imported and the bars made. With ``loaded`` after the bars a small sweep comes before all that, so that
+    compiled code is loaded too.
     """
     data = prepare(int(sys.argv[1]))
+    if sys.argv[2:] == ["loaded"]:
+        run(prepare(LOADED_AFTER_BARS))
     ready_bytes = _peak_bytes()
     seconds: list[float] = []
     processor: list[float] = []
