@@ -55,10 +55,11 @@ def _work(milepost: CommandLine, place: Path) -> dict[str, str]:
 
     saving = ("--checkpoint-every-units", "5")
     training = start("training", str(spec), "--name", "next-hour direction", "--pace", "20", *saving)
-    stopped = backtest("stopped halfway", "--pace", "2000")
-    milepost.until_running(stopped)
-    milepost("cancel", stopped, "--at-unit", "3500", "--reason", "looked wrong")
-    milepost("wait", stopped, code=1)
+    stopped, left = (backtest(name, "--pace", "2000") for name in ("stopped halfway", "left as it is"))
+    for each, bar in ((stopped, "3500"), (left, "5000")):
+        milepost.until_running(each)
+        milepost("cancel", each, "--at-unit", bar, "--reason", "looked wrong")
+        milepost("wait", each, code=1)
     child = milepost.json("resume", stopped, "--name", "stopped halfway, goes on")["operation_id"]
     forked = milepost.json("fork", stopped, "--set", "commission_rate=0.002", "--name", "dearer")
     for each in (child, forked["operation_id"], training):
@@ -73,7 +74,7 @@ def _work(milepost: CommandLine, place: Path) -> dict[str, str]:
         "empty": "/ui/operations?q=name%3Anothing+kind%3Atraining",
         "operation": f"/ui/operations/{training}",
         "running": path,
-        "cancelled": family,
+        "cancelled": f"/ui/operations/{left}",
         "events": f"/ui/operations/{training}/events",
         "lineage": f"{family}/lineage",
         "replay": f"{family}/replay",

@@ -1,5 +1,7 @@
 """The page of one operation in a real browser: live, acted on, and safe from what others wrote."""
 
+import re
+
 import pytest
 from milepost_contracts.events import CancelRequested, CheckpointRequested, Failed, Resumed
 from milepost_contracts.failures import Failure, FailureCode
@@ -51,6 +53,28 @@ async def test_progress_curves_checkpoints_and_the_end_are_live(running: Running
     await expect(page.locator("#operation-header")).to_contain_text("completed")
     await expect(page.get_by_role("link", name="value.json")).to_be_visible()
     assert await person.violations() == []
+
+
+async def test_a_curve_says_its_newest_value_while_nobody_points_at_another(
+    running: Running, person: Visitor
+) -> None:
+    """When it is live, once the mouse has left, and on a page that was opened when all was over."""
+    first = [re.compile(r"^step:?\s*10$"), re.compile(r"^loss:?\s*5$")]
+    newest = [re.compile(r"^step:?\s*40$"), re.compile(r"^loss:?\s*20$")]
+    operation_id = await running.start()
+    await running.happen(operation_id, claimed(), started(), progress(10))
+    page = await opened(person, running, operation_id)
+    curve = page.get_by_role("img", name="loss over steps")
+    words = curve.locator(".u-legend .u-series")
+    await expect(words).to_have_text(first)
+    await running.happen(operation_id, progress(40), completed())
+    await expect(words).to_have_text(newest)
+    await curve.locator(".u-over").hover(position={"x": 2, "y": 20})
+    await expect(words).to_have_text(first)
+    await page.get_by_role("heading", name="Curves").hover()
+    await expect(words).to_have_text(newest)
+    await opened(person, running, operation_id)
+    await expect(words).to_have_text(newest)
 
 
 async def test_it_is_cancelled_saved_pinned_and_resumed_with_the_mouse(

@@ -4,6 +4,7 @@
   const HEIGHT = 190;
   const POINTS_MAX = 4000;
   const TABLE_ROWS_MAX = 500;
+  const STEPWISE = new Set(["position", "symbols_held", "trades"]); // they stay what they are until they change
   const number = (value) => (value === "NaN" ? NaN : value === "Infinity" ? Infinity : value === "-Infinity" ? -Infinity : value);
   const shown = (value) => {
     if (value === null || value === undefined || Number.isNaN(value)) return "\u2013";
@@ -118,16 +119,15 @@
             stroke: colour(`--series-${(place % 4) + 1}`),
             width: 1.5,
             spanGaps: true,
+            paths: STEPWISE.has(name) ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear(),
             points: { show: (self, series) => self.data[series].length < 3, size: 5 },
             value: (_, value) => shown(value),
           })),
         ],
-        hooks: { draw: [(self) => this.mark(self)] },
+        hooks: { draw: [(self) => this.mark(self)], setCursor: [(self) => this.showLast(self)] },
       }, this.columns(names), frame);
       const found = { plot, frame, title, names };
       this.describe(found);
-      this.showLast(plot);
-      plot.over.addEventListener("mouseleave", () => this.showLast(plot));
       new ResizeObserver(() => {
         const width = frame.clientWidth;
         if (width > 0 && width !== plot.width) plot.setSize({ width, height: HEIGHT });
@@ -144,9 +144,9 @@
       this.table();
     }
 
-    // The legend says the newest values while nobody points at others.
+    // The legend says the newest values while nobody points at others. Drawing empties it, and then says where the cursor is.
     showLast(plot) {
-      if (plot.data[0].length && !plot.over.matches(":hover")) plot.setLegend({ idx: plot.data[0].length - 1 });
+      if (plot.data[0].length && plot.cursor.idx === null) plot.setLegend({ idx: plot.data[0].length - 1 });
     }
 
     redraw() {
