@@ -1,13 +1,16 @@
 """The event log on JetStream, where it differs from a list in memory: lost answers, cuts, quantity."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from milepost_contracts.errors import UnknownEventError
-from milepost_contracts.events import Claimed, Completed, Progress, Side
+from milepost_contracts.events import CheckpointRequested, Claimed, Completed, Event, Progress, Side
 from milepost_contracts.messages import encode
 from milepost_runtime.bus.event_log import JetStreamEventLog
+from milepost_runtime.bus.moment import SIDE_BY_SIDE_MIN, MomentReader
 from milepost_runtime.bus.pull import StreamReader
 from milepost_runtime.errors import (
     BusRefusedError,
@@ -17,12 +20,14 @@ from milepost_runtime.errors import (
 )
 
 from tests.runtime_bus.bus_support import (
+    CANCEL_REQUESTED,
     CLAIMED,
     COMPLETED,
     Bus,
     append,
     append_many,
     envelope,
+    example,
     open_bus,
     progress,
     reconnecting,
@@ -33,6 +38,7 @@ pytestmark = pytest.mark.integration
 
 MANY = 20_000
 OPERATIONS = 40
+EACH = 600
 WAIT_SECONDS = 30.0
 
 
@@ -135,6 +141,59 @@ async def test_reading_without_progress_does_not_grow_with_it(bus: Bus, log: Jet
     entries = await log.read_operation("op-1", without=(Progress,))
     assert [type(entry.event) for entry in entries] == [Claimed, Completed]
     assert bus.connection.stats["in_msgs"] - before < 10
+
+
+async def test_what_is_read_while_others_write_has_no_gap(bus: Bus, log: JetStreamEventLog) -> None:
+    """However many subjects an operation has, a reading is everything up to some moment."""
+    written = 0
+
+    async def write(events: list[Event]) -> None:
+        nonlocal written
+        expected = 0
+        for number in range(EACH):
+            event = events[number % len(events)]
+            expected = await append(log, event, f"{event.SIDE}-{number}", expected=expected)
+            written += 1
+
+    async def read(without: tuple[type[Event], ...]) -> list[int]:
+        return [entry.sequence for entry in await log.read_operation("op-1", without=without)]
+
+    writing = asyncio.gather(
+        write([CLAIMED, progress(1), COMPLETED]), write([CANCEL_REQUESTED, example(CheckpointRequested)])
+    )
+    readings = 0
+    while not writing.done():
+        before, found = written, await read(())
+        assert found == list(range(1, len(found) + 1))
+        assert len(found) >= before
+        readings += 1
+    await writing
+    assert readings > 2
+    assert len(await read(())) == 2 * EACH
+    assert len(await read((Progress,))) == 2 * EACH - len(range(1, EACH, 3))
+
+
+async def test_what_is_removed_while_it_is_read_is_counted_again(
+    bus: Bus, log: JetStreamEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads an operation that is being archived gets what is left, never a part without a word."""
+    last = await append_many(log, SIDE_BY_SIDE_MIN)
+    await append(log, COMPLETED, "e1", expected=last)
+    subjects = bus.settings.prefix, "event", "op-1", "run"
+    count = MomentReader._count
+    counted: list[int] = []
+
+    async def counted_and_removed(reader: MomentReader, *arguments: Any) -> tuple[Mapping[str, int], int]:
+        counts, sequence = await count(reader, *arguments)
+        counted.append(sum(counts.values()))
+        request = {"filter": ".".join((*subjects, "progress")), "seq": sequence // 2}
+        await bus.jetstream.call(f"STREAM.PURGE.{bus.topology.events}", request)
+        return counts, sequence
+
+    monkeypatch.setattr(MomentReader, "_count", counted_and_removed)
+    entries = await log.read_operation("op-1")
+    assert counted == [101, 52]
+    assert [entry.sequence for entry in entries] == list(range(50, 102))
 
 
 async def test_only_some_types_are_tailed(log: JetStreamEventLog) -> None:

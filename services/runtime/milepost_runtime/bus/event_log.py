@@ -26,6 +26,7 @@ from milepost_runtime.bus.jetstream import (
     JetStream,
     JsonMap,
 )
+from milepost_runtime.bus.moment import MomentReader
 from milepost_runtime.bus.pull import StreamMessage, StreamReader
 from milepost_runtime.bus.topology import Topology
 from milepost_runtime.errors import BusRefusedError, EventDamagedError, SequenceConflictError
@@ -59,6 +60,9 @@ class JetStreamEventLog:
         self._append_patience_seconds = append_patience_seconds
         self._subjects = Subjects(settings.prefix)
         self._stream = Topology(settings).events
+        self._moments = MomentReader(
+            self._jetstream, self._stream, lambda subjects: self._reader(filters=subjects)
+        )
 
     async def append(self, envelope: Envelope, event: type[Event], *, expected_sequence: int) -> int:
         """Append one event; see the port."""
@@ -85,14 +89,9 @@ class JetStreamEventLog:
         self, operation_id: str, *, side: Side | None = None, without: Collection[type[Event]] = ()
     ) -> list[LogEntry]:
         """Return one operation's events; see the port."""
-        entries: list[LogEntry] = []
-        reader = self._reader(filters=self._filters(operation_id, side, without))
-        try:
-            while batch := await reader.next_batch_to_end(ENTRIES_MAX):
-                entries.extend(self._entry(message) for message in batch)
-        finally:
-            await reader.close()
-        return entries
+        only = self._filters(operation_id, side, without) if without else None
+        messages = await self._moments.read(self._subjects.events(operation_id, side), only)
+        return [self._entry(message) for message in messages]
 
     async def last_sequence(self, operation_id: str, side: Side) -> int:
         """Return the newest sequence of one side; see the port. Answered by the stream's leader."""
@@ -242,8 +241,6 @@ class JetStreamEventLog:
         return answer["message"]
 
     def _filters(self, operation_id: str, side: Side | None, without: Collection[type[Event]]) -> list[str]:
-        if not without:
-            return [self._subjects.events(operation_id, side)]
         return [
             self._subjects.events_of_type(event, operation_id)
             for event in (*CONTROL_EVENTS, *RUN_EVENTS)
