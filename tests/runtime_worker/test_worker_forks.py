@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from milepost_runtime.worker.child_process import ChildPool, ChildProcess
-from milepost_runtime.worker.forks import ForkedProcess
+from milepost_runtime.worker.forks import FRUITLESS_MAX, Forks
 from milepost_runtime.worker.messages import Finished, Raised, Stopped
 from milepost_test_kinds.counter import expected_value
 
@@ -41,16 +41,20 @@ async def pool(imported: Path) -> AsyncIterator[ChildPool]:
     await found.close()
 
 
-def is_forked(child: ChildProcess) -> bool:
-    return isinstance(child._process, ForkedProcess)
-
-
 async def last_word(child: ChildProcess, directory: Path) -> Finished | Stopped | Raised:
     await child.send(run_message(directory, {"units": 500}))
     async for message in child.messages():
         if isinstance(message, Finished | Stopped | Raised):
             return message
     raise AssertionError("it died")
+
+
+def is_over(pid: int) -> bool:
+    """Whoever reaps it may do so at any moment."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def change(module: Path, content: str) -> None:
@@ -60,8 +64,8 @@ def change(module: Path, content: str) -> None:
 async def test_forked_children_compute_and_die_each_on_its_own(pool: ChildPool, tmp_path: Path) -> None:
     """Two at the same time: one is killed, which the host is told, and the other one goes on to its end."""
     one, other = await pool.take(), await pool.take()
-    assert is_forked(one)
-    assert is_forked(other)
+    assert one.forked
+    assert other.forked
     assert os.getsid(one.pid) == one.pid
     os.kill(one.pid, signal.SIGKILL)
     assert "SIGKILL, not by this worker" in (await one.death()).message
@@ -81,7 +85,7 @@ async def test_a_changed_import_has_the_next_children_import_anew(
     before = await pool.take()
     change(imported, "CHANGED = True")
     children = [await pool.take() for _ in range(3)]
-    assert [is_forked(child) for child in (before, *children)] == [True, False, True, True]
+    assert [child.forked for child in (before, *children)] == [True, False, True, True]
     assert isinstance(await last_word(before, tmp_path), Finished)
     for child in (before, *children):
         await child.kill()
@@ -96,9 +100,9 @@ async def test_children_go_with_their_server_and_the_next_have_another(pool: Chi
     server.kill()
     assert "SIGKILL" in (await child.death()).message
     await child.close()
-    assert not psutil.pid_exists(child.pid) or psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+    assert is_over(child.pid)
     started, forked = await pool.take(), await pool.take()
-    assert [is_forked(started), is_forked(forked)] == [False, True]
+    assert [started.forked, forked.forked] == [False, True]
     for each in (started, forked):
         await each.kill()
 
@@ -108,18 +112,74 @@ async def test_children_go_with_their_server_and_the_next_have_another(pool: Chi
     [
         "raise OSError",
         "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        "import pathlib; pathlib.Path(__file__).write_text(pathlib.Path(__file__).read_text())",
     ],
 )
 async def test_imports_that_cannot_be_shared_cost_no_child(
     pool: ChildPool, imported: Path, content: str
 ) -> None:
-    """Where they raise, or start threads, every child is started anew, and no server is tried again."""
+    """Where they raise, start threads, or are written while they are imported, every child is started anew."""
     change(imported, content)
-    children = [await pool.take() for _ in range(2)]
-    assert not any(is_forked(child) for child in children)
-    assert pool._forks._server is None
+    children = [await pool.take() for _ in range(FRUITLESS_MAX + 1)]
+    assert not any(child.forked for child in children)
+    assert not pool._forks._useful
     for child in children:
         await child.kill()
+
+
+async def test_a_fork_that_the_system_refuses_costs_no_child_that_runs(
+    pool: ChildPool, imported: Path, tmp_path: Path
+) -> None:
+    """Where there is no room for one process more, who was forked before goes on."""
+    change(
+        imported,
+        "import itertools, os\n"
+        "fork, numbers = os.fork, itertools.count()\n"
+        "def refuse():\n"
+        "    if next(numbers):\n"
+        "        raise BlockingIOError('no more processes')\n"
+        "    return fork()\n"
+        "os.fork = refuse\n",
+    )
+    forked, started = await pool.take(), await pool.take()
+    assert [forked.forked, started.forked] == [True, False]
+    assert isinstance(await last_word(forked, tmp_path), Finished)
+    for child in (forked, started):
+        await child.kill()
+
+
+async def test_forks_that_do_not_get_ready_are_given_up(pool: ChildPool, imported: Path) -> None:
+    """What was imported does not survive a fork: the same operation gets a child that was started anew."""
+    change(imported, "import os; os.register_at_fork(after_in_child=lambda: os._exit(3))")
+    for _ in range(2):
+        child = await pool.take()
+        assert not child.forked
+        await child.kill()
+
+
+async def test_a_server_that_does_not_answer_is_ended(imported: Path) -> None:
+    """Imports that never end keep nobody waiting for ever."""
+    begun = imported.with_name("begun")
+    os.mkfifo(begun)
+    change(imported, f"import os, signal; open({str(begun)!r}, 'w').write(str(os.getpid())); signal.pause()")
+    forks = Forks((MODULE,), answer_seconds=5.0)
+    forking = asyncio.create_task(forks.fork("counter", []))
+    server_pid = int(await asyncio.to_thread(begun.read_text))
+    assert await forking is None
+    assert is_over(server_pid)
+    await forks.close()
+
+
+async def test_a_pool_closes_beside_children_of_a_server_of_before(pool: ChildPool, imported: Path) -> None:
+    """A host that ends with an error leaves them to be ended."""
+    before = await pool.take()
+    change(imported, "CHANGED = True")
+    started = await pool.take()
+    async with asyncio.timeout(20):
+        await pool.close()
+        assert "SIGKILL" in (await before.death()).message
+    await before.close()
+    await started.kill()
 
 
 async def test_a_pool_closes_while_its_server_imports(pool: ChildPool, imported: Path) -> None:

@@ -19,7 +19,7 @@ from milepost_contracts.kinds import KindDescription
 from milepost_contracts.model import ContractModel
 
 from milepost_runtime.worker.child_output import ChildOutput
-from milepost_runtime.worker.forks import Forks
+from milepost_runtime.worker.forks import ForkedProcess, Forks
 from milepost_runtime.worker.messages import (
     LINE_BYTES_MAX,
     TO_HOST,
@@ -92,6 +92,11 @@ class ChildProcess:
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
+
+    @property
+    def forked(self) -> bool:
+        """Whether it was forked off a process that had imported things."""
+        return isinstance(self._process, ForkedProcess)
 
     @property
     def kind(self) -> KindDescription:
@@ -226,7 +231,7 @@ class ChildPool:
     def __init__(self, kind: str, *, start_grace_seconds: float, preload: Sequence[str] = ()) -> None:
         """``preload``: modules that all children import, of which no team changes one while a worker runs."""
         self._kind = kind
-        self._forks = Forks(preload)
+        self._forks = Forks(preload, answer_seconds=start_grace_seconds)
         self._start_grace_seconds = start_grace_seconds
         self._next: asyncio.Task[ChildProcess] | None = None
 
@@ -263,15 +268,24 @@ class ChildPool:
 
     async def _start(self) -> ChildProcess:
         child = await ChildProcess.spawn(self._kind, self._forks)
-        try:
-            ready = await child.ready(timeout_seconds=self._start_grace_seconds)
-        except asyncio.CancelledError:
+        ready = await self._became_ready(child)
+        if not ready and child.forked:
             await child.kill()
-            raise
+            # What was imported may not survive a fork; if that is not it the next one says what is.
+            self._forks.give_up(f"a forked child did not become ready: {(await child.death()).message}")
+            child = await ChildProcess.spawn(self._kind)
+            ready = await self._became_ready(child)
         if ready:
             return child
         await child.kill()
         raise ChildStartError((await child.death()).model_dump_json())
+
+    async def _became_ready(self, child: ChildProcess) -> bool:
+        try:
+            return await child.ready(timeout_seconds=self._start_grace_seconds)
+        except asyncio.CancelledError:
+            await child.kill()
+            raise
 
 
 class ChildStartError(Exception):

@@ -2,9 +2,10 @@
 
 States: importing -> serving -> outdated, when a file that it imported has changed (it then refuses to fork) ->
 gone, when the other side of its socket is closed or dies. A forked process is one of its own in everything: its
-signals, its death, its exit code. Authority: whoever holds the other end of the socket. Failures: the processes
-end with the server (parent-death signal), so none is left behind whose end nobody could tell. It has one thread,
-so a fork copies no lock that somebody holds.
+signals, its death, its exit code. Authority: whoever holds the other end of the socket. Failures: a fork that the
+system refuses is a refusal too; the processes end with the server (parent-death signal), so none is left behind
+whose end nobody could tell. Python has one thread here; of threads that libraries have beside it, what is imported
+must survive a fork.
 
 ``python -m milepost_runtime.worker.fork_server --fd=N --host-pid=PID MODULE...``; a request is the name of a kind
 with the child's socket and the pipe for its output.
@@ -19,15 +20,28 @@ import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from typing import NamedTuple
 
 from milepost_runtime.worker.child import die_with, serve
 
 PR_SET_NAME = 15
 MESSAGE_BYTES_MAX = 256 * 1024
 FILES_MAX = 8
+CLOCK_NS = 20_000_000
+"""Times of files are those of the kernel's last tick."""
+
+
+class Stamp(NamedTuple):
+    """What another content of a file cannot have as well: an installer may give it the time and size of before."""
+
+    modified_ns: int
+    changed_ns: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +57,16 @@ class Request:
 class ForkServer:
     """Forks and reaps. A request comes with descriptors; the last one is for the pid and the exit code, two lines.
 
-    A refusal says nothing there.
+    A refusal says nothing there, and why on standard error.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
-        """``connection``: of type SOCK_SEQPACKET, so that each message is one request."""
+    def __init__(self, connection: socket.socket, is_current: Callable[[], bool] = lambda: True) -> None:
+        """``connection``: of type SOCK_SEQPACKET, so that each message is one request.
+
+        ``is_current``: whether what was imported is still right to compute with.
+        """
         self._connection = connection
-        self._imported = _imported_files()
+        self._is_current = is_current
         self._waker, self._woken = os.pipe()
         for end in (self._waker, self._woken):
             os.set_blocking(end, False)
@@ -74,8 +91,8 @@ class ForkServer:
                         return None
                     *theirs, status = files
                     server_pid = os.getpid()
-                    if not _are_unchanged(self._imported):
-                        os.close(status)
+                    if not self._is_current():
+                        _refuse(status, "a file that was imported has changed")
                     elif self._fork(status):
                         return Request(message, theirs, server_pid)
                     for file in theirs:
@@ -83,7 +100,13 @@ class ForkServer:
 
     def _fork(self, status: int) -> bool:
         """Return whether this is the new process."""
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except (
+            OSError
+        ) as error:  # too many processes, or no memory for one more: those that run are not to blame
+            _refuse(status, str(error))
+            return False
         if pid == 0:
             self._leave(status)
             return True
@@ -114,22 +137,32 @@ def _only_wake(number: int, frame: object) -> None:
     """Have the signal written to the file that wakes the server."""
 
 
-def _imported_files() -> dict[str, tuple[int, int] | None]:
-    """Return what tells whether a file has changed, of every module's."""
+def _refuse(status: int, reason: str) -> None:
+    print(f"milepost-fork-server: forks nothing: {reason}", file=sys.stderr, flush=True)
+    os.close(status)
+
+
+def _imported_files(since_ns: int) -> dict[str, Stamp | None]:
+    """Return what tells whether a file has changed, of every module's; None of one that was written ``since``."""
     names = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    return {name: _stamp(name) for name in names if isinstance(name, str)}
+    stamps = {name: _stamp(name) for name in names if isinstance(name, str)}
+    # Imported before or after it was written: nobody can tell.
+    return {
+        name: None if stamp and max(stamp.modified_ns, stamp.changed_ns) >= since_ns - CLOCK_NS else stamp
+        for name, stamp in stamps.items()
+    }
 
 
-def _are_unchanged(files: dict[str, tuple[int, int] | None]) -> bool:
+def _are_unchanged(files: Mapping[str, Stamp | None]) -> bool:
     return all(_stamp(name) == stamp for name, stamp in files.items())
 
 
-def _stamp(name: str) -> tuple[int, int] | None:
+def _stamp(name: str) -> Stamp | None:
     try:
         found = os.stat(name)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size)
 
 
 def freeze() -> None:
@@ -146,12 +179,14 @@ def main() -> None:
     parser.add_argument("modules", nargs="*")
     arguments = parser.parse_args()
     die_with(arguments.host_pid)
+    since_ns = time.time_ns()
     for name in arguments.modules:
         import_module(name)
     if threading.active_count() > 1:  # started by an import: a fork would copy its locks as they are
-        sys.exit(os.EX_UNAVAILABLE)
+        sys.exit("milepost-fork-server: forks nothing: a module that was imported has started a thread")
+    imported = _imported_files(since_ns)
     freeze()
-    request = ForkServer(socket.socket(fileno=arguments.fd)).serve()
+    request = ForkServer(socket.socket(fileno=arguments.fd), lambda: _are_unchanged(imported)).serve()
     if request is not None:
         _be_a_child(request)
 

@@ -2,9 +2,10 @@
 
 States of the server: not started -> importing -> serving -> retired, when it refuses because its imports are
 outdated, or is dead: it goes when what was forked off it has ended, and the next request has another one started.
-Authority: this host alone. Failures: whoever gets no process here starts one of its own, which says itself what is
-wrong; a server that never forked anything is not tried again, nor is any on other platforms than Linux, where
-libraries that were imported before a fork may not work after it.
+Authority: this host alone. Failures: whoever gets no process here starts one of its own, and the server's reason
+is in the host's log; one that does not answer in time is ended. When several servers have forked nothing no more
+are tried, nor is any on other platforms than Linux, where libraries that were imported before a fork may not work
+after it.
 """
 
 import asyncio
@@ -16,14 +17,24 @@ import sys
 from collections.abc import Sequence
 from typing import Self
 
+import structlog
+
+from milepost_runtime.worker.child_output import ChildOutput
+
+log = structlog.get_logger()
+FRUITLESS_MAX = 3
+"""Servers in a row that forked nothing, before there are no more: an upgrade under way spoils one, not three."""
+
 
 class ForkedProcess:
     """One process; ``returncode`` is None while it runs, negative after a signal."""
 
     def __init__(self, pid: int, status: asyncio.StreamReader, pipe: asyncio.ReadTransport) -> None:
+        """``pid``: that of a process which the server has not reaped, or will say that it has."""
         self.pid = pid
         self.returncode: int | None = None
         self._pipe = pipe
+        self._descriptor = _opened(pid)
         self._ending = asyncio.create_task(self._listen(status))
 
     async def wait(self) -> int:
@@ -32,19 +43,35 @@ class ForkedProcess:
 
     async def _listen(self, status: asyncio.StreamReader) -> int:
         said = await status.readline()
-        if not said:  # a server that dies takes its processes with it, a moment later
-            await _killed(self.pid)
+        if self._descriptor is not None:
+            if not said:  # a server that dies takes its processes with it, a moment later
+                await _killed(self._descriptor)
+            os.close(self._descriptor)
         self.returncode = int(said) if said else -signal.SIGKILL
         self._pipe.close()
         return self.returncode
 
 
-async def _killed(pid: int) -> None:
-    """Kill a process that is nobody's child here, and return when it is gone."""
+def _opened(pid: int) -> int | None:
+    """Return a descriptor of a process, which stays its own, as a number does not; None when it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        return os.pidfd_open(pid)
+    return None
+
+
+def _can_open_processes() -> bool:
+    """Say whether this system has descriptors of processes, and lets us have them."""
+    if sys.platform != "linux":
+        return False
     try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
+
+
+async def _killed(descriptor: int) -> None:
+    """Kill a process that is nobody's child here, and return when it is gone."""
     gone = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, gone.set)
@@ -54,19 +81,20 @@ async def _killed(pid: int) -> None:
         await gone.wait()
     finally:
         loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 class Forks:
     """The server of one host, started when it is needed."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
-        """``modules``: what it imports."""
+    def __init__(self, modules: Sequence[str], *, answer_seconds: float) -> None:
+        """``modules``: what it imports. ``answer_seconds``: how long it may take, imports included, to fork."""
         self._modules = tuple(modules)
+        self._answer_seconds = answer_seconds
         self._server: _Server | None = None
         self._starting = asyncio.Lock()
-        self._retiring: set[asyncio.Task[None]] = set()
-        self._useful = bool(modules) and sys.platform == "linux"
+        self._retiring: dict[_Server, asyncio.Task[None]] = {}
+        self._useful = bool(modules) and _can_open_processes()
+        self._fruitless = 0
 
     async def fork(self, message: str, files: Sequence[int]) -> ForkedProcess | None:
         """Return a process that was forked with these descriptors; None where one has to be started instead."""
@@ -76,30 +104,49 @@ class Forks:
             if self._server is None:
                 self._server = await _Server.start(self._modules)
             server = self._server
-        process = await server.fork(message, files)
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                process = await server.fork(message, files)
+        except TimeoutError:
+            log.warning("fork server does not answer and is ended", after_seconds=self._answer_seconds)
+            await server.close()  # it must not fork for this request later
+            process = None
         if process is None and self._server is server:
             self._server = None
-            self._useful = bool(server.processes)
-            retiring = asyncio.create_task(server.retire())
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
+            self._fruitless = 0 if server.processes else self._fruitless + 1
+            if self._fruitless == FRUITLESS_MAX:
+                self.give_up(f"{FRUITLESS_MAX} servers have forked nothing")
+            self._retire(server)
         return process
 
+    def give_up(self, reason: str) -> None:
+        """Fork no more."""
+        log.warning("every child imports everything anew from now on", reason=reason, modules=self._modules)
+        self._useful = False
+
     async def close(self) -> None:
-        """End the server; what was forked off it has to have ended, or does with it."""
-        if self._server is not None:
-            server, self._server = self._server, None
-            await server.close()
-        if self._retiring:
-            await asyncio.wait(self._retiring)
+        """End the servers; what still runs that was forked off them ends with them."""
+        servers = [*self._retiring, *([self._server] if self._server else [])]
+        self._server = None
+        for retiring in list(self._retiring.values()):
+            retiring.cancel()
+        await asyncio.gather(*(server.close() for server in servers))
+
+    def _retire(self, server: "_Server") -> None:
+        """End it when everything that it has forked is over."""
+        retiring = self._retiring[server] = asyncio.create_task(server.retire())
+        retiring.add_done_callback(lambda _: self._retiring.pop(server))
 
 
 class _Server:
     """A server that was started."""
 
-    def __init__(self, process: asyncio.subprocess.Process, connection: socket.socket) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, connection: socket.socket, output: ChildOutput
+    ) -> None:
         self._process = process
         self._connection = connection
+        self._output = output
         self.processes: list[ForkedProcess] = []
         """Those that it has forked and that run, and the last one."""
 
@@ -107,8 +154,10 @@ class _Server:
     async def start(cls, modules: Sequence[str]) -> Self:
         """Start it; its imports go on meanwhile."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with contextlib.ExitStack() as unless_started, theirs:
+        reading, writing = os.pipe()
+        with contextlib.ExitStack() as unless_started, theirs, os.fdopen(writing, "wb") as output:
             unless_started.callback(ours.close)
+            unless_started.callback(os.close, reading)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-u",  # what a child prints before a crash must not be lost in a buffer
@@ -118,13 +167,13 @@ class _Server:
                 f"--host-pid={os.getpid()}",
                 *modules,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
+                stdout=output.fileno(),
+                stderr=output.fileno(),
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
             unless_started.pop_all()
-        return cls(process, ours)
+        return cls(process, ours, await ChildOutput.attach(reading, pid=process.pid))
 
     async def fork(self, message: str, files: Sequence[int]) -> ForkedProcess | None:
         """Return the process once it is there; None when the server refuses or is gone."""
@@ -140,13 +189,13 @@ class _Server:
             return None
         finally:
             os.close(writing)
+        said = b""
         try:
             said = await status.readline()
-        except asyncio.CancelledError:
-            pipe.close()
-            raise
+        finally:
+            if not said:
+                pipe.close()
         if not said:
-            pipe.close()
             return None
         forked = ForkedProcess(int(said), status, pipe)
         self.processes = [each for each in self.processes if each.returncode is None] + [forked]
@@ -165,3 +214,4 @@ class _Server:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
+        await self._output.closed()

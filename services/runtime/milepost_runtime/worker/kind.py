@@ -77,8 +77,8 @@ class WorkerKind(Protocol):
     """One kind of work, as registered under ``milepost.kinds``.
 
     It may have a ``preload`` too: names of modules that take long to import and stay the same while a worker runs.
-    Children are then forked off a process that has imported them; what is not named there is imported anew for
-    each operation, so a team may change its own code under a running worker.
+    Children are then forked off a process that has imported them; what is not named there each child imports
+    anew. They must survive a fork: importing them starts no Python thread and uses no device.
     """
 
     name: str
