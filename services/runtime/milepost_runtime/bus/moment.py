@@ -43,12 +43,9 @@ class MomentReader:
         """
         for number in range(TRIES_MAX):
             counts, last_sequence = await self._count(within, only)
-            found = await self._read(counts)
+            found = await self._read(counts, last_sequence)
             if found is not None:
-                return sorted(
-                    (message for message in found if message.sequence <= last_sequence),
-                    key=lambda message: message.sequence,
-                )
+                return sorted(found, key=lambda message: message.sequence)
             await asyncio.sleep(FIRST_PAUSE_SECONDS * 2**number)
         raise BusUnavailableError(
             f"messages of {within} were removed each time while they were read; read again"
@@ -63,8 +60,11 @@ class MomentReader:
         wanted = {subject: count for subject, count in counts.items() if only is None or subject in only}
         return wanted, int(state["last_seq"])
 
-    async def _read(self, counts: Mapping[str, int]) -> list[StreamMessage] | None:
-        """Return what there is, None when that is less than was counted."""
+    async def _read(self, counts: Mapping[str, int], last_sequence: int) -> list[StreamMessage] | None:
+        """Return what there is up to a sequence, None when that is less than was counted.
+
+        Also when something came between the sequence and the count, which costs one more try.
+        """
         if not counts:
             return []
         together = sum(counts.values()) < SIDE_BY_SIDE_MIN
@@ -76,8 +76,9 @@ class MomentReader:
         for group, part in zip(groups, parts, strict=True):
             if isinstance(part, BaseException):
                 raise part
-            found += part
-            complete &= len(part) >= sum(counts[subject] for subject in group)
+            earlier = [message for message in part if message.sequence <= last_sequence]
+            found += earlier
+            complete &= len(earlier) >= sum(counts[subject] for subject in group)
         return found if complete else None
 
     async def _read_to_end(self, subjects: Collection[str]) -> list[StreamMessage]:
