@@ -1,6 +1,5 @@
 """``milepost events``: show, step, fold, export, import, diff."""
 
-import asyncio
 from datetime import datetime
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from milepost_contracts.events import EVENTS, Side
 from milepost_orchestrator.application.replaying import EventFilter, event_document, place_of
 from milepost_runtime.event_log import LogEntry, ReadEntry
 
+from milepost_cli import running
 from milepost_cli.bus import open_bus
 from milepost_cli.commands.events_files import diff_events, export_events, import_events
 from milepost_cli.commands.events_replay import fold_events, step_events
@@ -82,7 +82,7 @@ def show_events(
     for entry in entries:
         _print_line(entry, as_json=as_json)
     after = found.events[-1].sequence
-    asyncio.run(_follow(locate(directory), found.operation_id, after, wanted, as_json=as_json))
+    running.run(_follow(locate(directory), found.operation_id, after, wanted, as_json=as_json))
 
 
 async def _follow(

@@ -1,9 +1,8 @@
 """``milepost follow``."""
 
-import asyncio
-
 import typer
 
+from milepost_cli import running
 from milepost_cli.bus import open_bus
 from milepost_cli.live import JsonLineDisplay, choose_display
 from milepost_cli.location import locate
@@ -39,4 +38,4 @@ def follow(
             return error.exit_code
         raise error
 
-    raise typer.Exit(asyncio.run(run()))
+    raise typer.Exit(running.run(run()))

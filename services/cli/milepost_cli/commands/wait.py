@@ -1,10 +1,10 @@
 """``milepost wait``."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
+from milepost_cli import running
 from milepost_cli.bus import open_bus
 from milepost_cli.live import choose_display
 from milepost_cli.location import locate
@@ -39,4 +39,4 @@ def wait(
             view = await watch(bus, operation_id, display, timeout)
         finish(view, as_json=as_json)
 
-    asyncio.run(run())
+    running.run(run())
