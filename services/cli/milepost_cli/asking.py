@@ -11,6 +11,7 @@ from milepost_contracts.commands import DispatchCommand, OperationCommand
 from milepost_contracts.model import ContractModel
 from milepost_contracts.schedules import ScheduleCommand
 
+from milepost_cli import running
 from milepost_cli.options import (
     CommandIdOption,
     DirectoryOption,
@@ -66,7 +67,7 @@ class AskedToFollow:
 
     def send(self, command: OperationCommand, *, cancel_wanted: bool = False) -> None:
         """Send a command about an operation, and watch it if that is wanted; raises as ``sending.send`` does."""
-        asyncio.run(
+        running.run(
             send(
                 command,
                 self.directory,
