@@ -1,12 +1,26 @@
 """Fixtures for every test: the real stack, and a tenant on it."""
 
+import signal
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from milepost_infra.endpoints import StackEndpoints
 
 from tests.support.order import dealt, processes
 from tests.support.stack import chosen_stack, fresh_tenant, migrated_database, trust_the_machine
+
+# How fast a machine makes its examples says nothing about the code.
+settings.register_profile("milepost", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("milepost")
+
+# A shell has what it starts in the background ignore Ctrl-C, and with it everything that the tests start.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
