@@ -155,9 +155,10 @@ async def test_forks_that_do_not_get_ready_are_given_up(pool: ChildPool, importe
         child = await pool.take()
         assert not child.forked
         await child.kill()
+    assert pool._forks._server is None
 
 
-async def test_a_server_that_does_not_answer_is_ended(imported: Path) -> None:
+async def test_a_server_that_does_not_answer_is_asked_no_more(imported: Path) -> None:
     """Imports that never end keep nobody waiting for ever."""
     begun = imported.with_name("begun")
     os.mkfifo(begun)
@@ -165,9 +166,10 @@ async def test_a_server_that_does_not_answer_is_ended(imported: Path) -> None:
     forks = Forks((MODULE,), answer_seconds=5.0)
     forking = asyncio.create_task(forks.fork("counter", []))
     server_pid = int(await asyncio.to_thread(begun.read_text))
-    assert await forking is None
-    assert is_over(server_pid)
+    with pytest.raises(TimeoutError):
+        await forking
     await forks.close()
+    assert is_over(server_pid)
 
 
 async def test_a_pool_closes_beside_children_of_a_server_of_before(pool: ChildPool, imported: Path) -> None:

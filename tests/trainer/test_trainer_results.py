@@ -120,6 +120,27 @@ def test_a_prediction_never_looks_ahead(trained: Trained, bars: int) -> None:
     assert found.outputs.tobytes() == whole.outputs[: len(found.rows)].tobytes()
 
 
+def test_probabilities_depend_on_nothing_else_that_is_asked_for(trained: Trained, monkeypatch) -> None:
+    """Also where torch shares the work between threads, whose ends round otherwise."""
+    predictor = trained.predictor()
+
+    def outputs(_: Any, number: int) -> torch.Tensor:
+        return torch.randn(BLOCK_BARS, generator=torch.Generator().manual_seed(number))
+
+    monkeypatch.setattr(predictor, "_block_outputs", outputs)
+    seen = predictor.rows_of(trained.bars[0])
+    rows = np.arange(400 * BLOCK_BARS)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        whole = predictor.predict_rows(seen, rows).probabilities
+        for start in range(0, len(rows), BLOCK_BARS):
+            part = predictor.predict_rows(seen, rows[start : start + BLOCK_BARS]).probabilities
+            assert part.tobytes() == whole[start : start + BLOCK_BARS].tobytes()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_classes_are_predicted_as_probabilities_and_returns_as_returns(
     trained: Trained, tmp_path: Path
 ) -> None:

@@ -104,14 +104,14 @@ class Predictor:
         """Return predictions at these rows, in their order; none may be before ``first_row``."""
         numbers, whose = np.unique(rows // BLOCK_BARS, return_inverse=True)
         values, at = seen.values, whose * BLOCK_BARS + rows % BLOCK_BARS
-        outputs = torch.cat(
-            [self._block_outputs(values, int(number)) for number in numbers] or [self._nothing()]
-        )
-        # Whole blocks here too: the ends of other lengths may be computed one by one, which rounds otherwise.
+        blocks = [self._block_outputs(values, int(number)) for number in numbers] or [self._nothing()]
+        outputs = torch.cat(blocks)
+        # Block by block here too: where threads share the work, or at its end, it may be rounded otherwise.
+        shares = torch.cat([probabilities(block.double()) for block in blocks]) if self.classes else None
         return Predictions(
             rows=rows,
             outputs=outputs.numpy()[at],
-            probabilities=probabilities(outputs.double()).numpy()[at] if self.classes else None,
+            probabilities=None if shares is None else shares.numpy()[at],
             returns=None if self.classes else outputs.double().numpy()[at] * seen.target_deviation,
         )
 

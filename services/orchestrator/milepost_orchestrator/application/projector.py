@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
+from milepost_contracts.ids import operation_id_of
 from milepost_runtime.clock import random_id
 from milepost_runtime.errors import BusUnavailableError, StoreUnavailableError
 from milepost_runtime.event_log import BatchEntry, EventLog
@@ -89,7 +90,8 @@ class Projector:
 
     async def run(self) -> None:
         """Project until cancelled."""
-        begin_after = random_id("op")  # another one at each start: none is left out for ever
+        # Another one at each start, of all that there can be: none is left out for ever.
+        begin_after = operation_id_of(random_id("start"))
         await _patiently(lambda: self._quarantine.retry_some(begin_after))
         while True:
             try:

@@ -34,6 +34,7 @@ from milepost_runtime.worker.messages import (
 )
 
 log = structlog.get_logger()
+SPAWN_PAUSE_SECONDS = 1.0
 CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"})
 """Signals by which native code ends its own process."""
 LAST_LINES = "the last lines of its output are in the traceback"
@@ -250,7 +251,10 @@ class ChildPool:
         starting, self._next = self._next, None
         if starting is None:  # pragma: no cover - warm() has just set it
             raise ChildStartError("no child was started")
-        child = await starting
+        try:
+            child = await starting
+        except OSError:  # while nobody waited for it; there may be room again
+            return await self._start()
         if not child.alive:  # it died while it waited
             await child.close()
             child = await self._start()
@@ -267,7 +271,7 @@ class ChildPool:
         await self._forks.close()
 
     async def _start(self) -> ChildProcess:
-        child = await ChildProcess.spawn(self._kind, self._forks)
+        child = await self._spawned()
         ready = await self._became_ready(child)
         if not ready and child.forked:
             await child.kill()
@@ -279,6 +283,23 @@ class ChildPool:
             return child
         await child.kill()
         raise ChildStartError((await child.death()).model_dump_json())
+
+    async def _spawned(self) -> ChildProcess:
+        """Start a process, also when the system has no room for one just now: what runs is not to blame for that.
+
+        Raises:
+            OSError: there was none for as long as a child may take to start.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._start_grace_seconds
+        while True:
+            try:
+                return await ChildProcess.spawn(self._kind, self._forks)
+            except OSError as error:
+                if loop.time() >= until:
+                    raise
+                log.warning("no computing process can be started", reason=str(error) or type(error).__name__)
+            await asyncio.sleep(SPAWN_PAUSE_SECONDS)
 
     async def _became_ready(self, child: ChildProcess) -> bool:
         try:

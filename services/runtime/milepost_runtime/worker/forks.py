@@ -3,9 +3,9 @@
 States of the server: not started -> importing -> serving -> retired, when it refuses because its imports are
 outdated, or is dead: it goes when what was forked off it has ended, and the next request has another one started.
 Authority: this host alone. Failures: whoever gets no process here starts one of its own, and the server's reason
-is in the host's log; one that does not answer in time is ended. When several servers have forked nothing no more
-are tried, nor is any on other platforms than Linux, where libraries that were imported before a fork may not work
-after it.
+is in the host's log; one that does not answer in time is asked no more. When several servers have forked nothing
+no more are tried, nor is any on other platforms than Linux, where libraries that were imported before a fork may
+not work after it.
 """
 
 import asyncio
@@ -97,7 +97,11 @@ class Forks:
         self._fruitless = 0
 
     async def fork(self, message: str, files: Sequence[int]) -> ForkedProcess | None:
-        """Return a process that was forked with these descriptors; None where one has to be started instead."""
+        """Return a process that was forked with these descriptors; None where one has to be started instead.
+
+        Raises:
+            TimeoutError: the server does not answer. It may fork later, so the descriptors are used no more.
+        """
         if not self._useful:
             return None
         async with self._starting:
@@ -108,21 +112,30 @@ class Forks:
             async with asyncio.timeout(self._answer_seconds):
                 process = await server.fork(message, files)
         except TimeoutError:
-            log.warning("fork server does not answer and is ended", after_seconds=self._answer_seconds)
-            await server.close()  # it must not fork for this request later
-            process = None
-        if process is None and self._server is server:
-            self._server = None
-            self._fruitless = 0 if server.processes else self._fruitless + 1
-            if self._fruitless == FRUITLESS_MAX:
-                self.give_up(f"{FRUITLESS_MAX} servers have forked nothing")
-            self._retire(server)
+            log.warning("fork server does not answer", after_seconds=self._answer_seconds)
+            self._drop(server)
+            raise
+        if process is None:
+            self._drop(server)
         return process
 
     def give_up(self, reason: str) -> None:
         """Fork no more."""
         log.warning("every child imports everything anew from now on", reason=reason, modules=self._modules)
         self._useful = False
+        server, self._server = self._server, None
+        if server is not None:
+            self._retire(server)
+
+    def _drop(self, server: "_Server") -> None:
+        """Ask it no more."""
+        if self._server is not server:
+            return
+        self._server = None
+        self._retire(server)
+        self._fruitless = 0 if server.processes else self._fruitless + 1
+        if self._fruitless == FRUITLESS_MAX:
+            self.give_up(f"{FRUITLESS_MAX} servers have forked nothing")
 
     async def close(self) -> None:
         """End the servers; what still runs that was forked off them ends with them."""

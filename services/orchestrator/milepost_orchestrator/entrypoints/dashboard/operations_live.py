@@ -120,6 +120,11 @@ class OperationsView(PartsView):
     async def again(self, sequence: int) -> bytes:
         """See ``LiveView``: the whole list."""
         self._known = 0  # it may be of another log
+        self._owed = None
+        if self._reading is not None:  # of before
+            _, work = self._reading
+            self._reading = None
+            work.cancel()
         return self._taken(await self._shared.get(self._address, sequence, self._make))
 
     async def unprompted(self) -> bytes | None:
