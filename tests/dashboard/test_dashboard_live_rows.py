@@ -48,6 +48,10 @@ class Told:
         self._sequence += len(events)
         return await self.view.changes([LiveBatch(project(self._cache, entries))]) or b""
 
+    async def again(self) -> bytes:
+        """What the page is sent when it has to begin anew."""
+        return await self.view.again(self._sequence)
+
     async def _make(self) -> Part:
         self.is_read.set()
         await self.can_be_read.wait()
@@ -88,6 +92,24 @@ async def test_rows_wait_for_no_list_and_a_list_takes_none_of_them_back() -> Non
         found = await told.view.unprompted()
     assert found.startswith(b"the list<template>")
     assert b"20" in found
+
+
+@pytest.mark.unit
+async def test_a_list_that_is_read_again_is_followed_by_none_from_before() -> None:
+    """A page that has to begin anew while a list is read for it is not taken back by that one."""
+    told = Told("progress")
+    await told.changes(requested())
+    told.can_be_read.clear()
+    told.is_read.clear()
+    await told.changes(claimed())
+    assert await told.view.unprompted() is None
+    await told.is_read.wait()
+    again = asyncio.create_task(told.again())
+    told.is_read.clear()
+    await told.is_read.wait()  # for the second time: what was read before is waited for no more
+    told.can_be_read.set()
+    assert await again == b"the list"
+    assert await told.view.unprompted() is None
 
 
 @pytest.mark.unit

@@ -6,10 +6,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from milepost_runtime.worker.child_process import ChildPool, ChildProcess
+from milepost_runtime.worker import child_process
+from milepost_runtime.worker.child_process import ChildPool, ChildProcess, ChildStartError
 from milepost_runtime.worker.forks import FRUITLESS_MAX, Forks
 from milepost_runtime.worker.messages import Finished, Raised, Stopped
 from milepost_test_kinds.counter import expected_value
@@ -146,6 +148,47 @@ async def test_a_fork_that_the_system_refuses_costs_no_child_that_runs(
     assert isinstance(await last_word(forked, tmp_path), Finished)
     for child in (forked, started):
         await child.kill()
+
+
+async def test_where_there_is_no_room_for_a_process_it_is_waited_for(
+    pool: ChildPool, imported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host with work of its own does not end because the system has no room for another process just now."""
+    change(imported, "raise OSError")
+    monkeypatch.setattr(child_process, "SPAWN_PAUSE_SECONDS", 0.01)
+    started, refusals = child_process._started, iter(range(3))
+
+    async def refused(*arguments: Any) -> asyncio.subprocess.Process:
+        if next(refusals, None) is not None:
+            raise BlockingIOError("no more processes")
+        return await started(*arguments)
+
+    monkeypatch.setattr(child_process, "_started", refused)
+    child = await pool.take()
+    assert next(refusals, None) is None
+    await child.kill()
+
+
+async def test_what_failed_while_nobody_waited_for_it_is_tried_again(
+    imported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that could not be warmed is none of the next operation's concern."""
+    pool = ChildPool("counter", start_grace_seconds=60)
+    refusing = asyncio.Event()
+    started = child_process._started
+
+    async def refused(*_: Any) -> asyncio.subprocess.Process:
+        refusing.set()
+        raise ChildStartError("it died")
+
+    monkeypatch.setattr(child_process, "_started", refused)
+    pool.warm()
+    await refusing.wait()
+    assert pool._next is not None
+    await asyncio.wait({pool._next})
+    monkeypatch.setattr(child_process, "_started", started)
+    await (await pool.take()).kill()
+    await pool.close()
 
 
 async def test_forks_that_do_not_get_ready_are_given_up(pool: ChildPool, imported: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checksums of files on a local disk: taken while a file is written, compared by who reads it next.
+"""Checksums of files on a local disk: taken as a file is written, compared by who reads it next.
 
 That is the host, which publishes what a child has spooled, and a child, which goes on from what the host has
 fetched. What they must know is only whether the bytes are still those that were written. XXH3 with 128 bits
@@ -7,6 +7,7 @@ takes longer than the disk. It is no proof against an attacker; the digest that 
 host computes it in the pass that publishes or fetches. See ``docs/adr/0012-checksums-in-the-spool.md``.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -20,8 +21,7 @@ Proof: TypeAlias = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{
 """What a spooled file is compared with: its digest when its writer knew it, else its checksum."""
 
 
-CACHED_BYTES = 128 * 1024
-"""Stays in the processor's cache between reading and counting in."""
+_PREFIX = "xxh3:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class RunningChecksum:
 
     def result(self) -> FileChecksum:
         """Return checksum and size of everything so far."""
-        return FileChecksum(f"xxh3:{self._hash.hexdigest()}", self._size_bytes)
+        return FileChecksum(f"{_PREFIX}{self._hash.hexdigest()}", self._size_bytes)
 
 
 def proof_of(measured: FileDigest | FileChecksum) -> Proof:
@@ -61,11 +61,9 @@ def measure_checksum(path: Path) -> FileChecksum:
     Raises:
         OSError: the file cannot be read.
     """
-    running, block = RunningChecksum(), memoryview(bytearray(CACHED_BYTES))
     with path.open("rb", buffering=0) as file:
-        while count := file.readinto(block):
-            running.update(block[:count])
-    return running.result()
+        checksum = hashlib.file_digest(file, xxhash.xxh3_128)
+        return FileChecksum(f"{_PREFIX}{checksum.hexdigest()}", file.tell())
 
 
 def measure_both(path: Path) -> tuple[FileDigest, FileChecksum]:

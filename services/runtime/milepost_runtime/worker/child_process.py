@@ -247,14 +247,13 @@ class ChildPool:
         Raises:
             ChildStartError: it died or took too long.
         """
+        if self._next is not None and self._next.done() and self._next.exception() is not None:
+            self._next = None  # it failed while nobody waited for it, for a reason that may be over
         self.warm()
         starting, self._next = self._next, None
         if starting is None:  # pragma: no cover - warm() has just set it
             raise ChildStartError("no child was started")
-        try:
-            child = await starting
-        except OSError:  # while nobody waited for it; there may be room again
-            return await self._start()
+        child = await starting
         if not child.alive:  # it died while it waited
             await child.close()
             child = await self._start()
@@ -288,17 +287,19 @@ class ChildPool:
         """Start a process, also when the system has no room for one just now: what runs is not to blame for that.
 
         Raises:
-            OSError: there was none for as long as a child may take to start.
+            ChildStartError: there was none for as long as a child may take to start.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._start_grace_seconds
         while True:
             try:
                 return await ChildProcess.spawn(self._kind, self._forks)
+            except TimeoutError:  # of the fork server, which is asked no more
+                continue
             except OSError as error:
                 if loop.time() >= until:
-                    raise
-                log.warning("no computing process can be started", reason=str(error) or type(error).__name__)
+                    raise ChildStartError(f"no computing process can be started: {error}") from error
+                log.warning("no computing process can be started", reason=str(error))
             await asyncio.sleep(SPAWN_PAUSE_SECONDS)
 
     async def _became_ready(self, child: ChildProcess) -> bool:

@@ -102,9 +102,7 @@ class ForkServer:
         """Return whether this is the new process."""
         try:
             pid = os.fork()
-        except (
-            OSError
-        ) as error:  # too many processes, or no memory for one more: those that run are not to blame
+        except OSError as error:  # no room for another one, for which those that run are not to blame
             _refuse(status, str(error))
             return False
         if pid == 0:

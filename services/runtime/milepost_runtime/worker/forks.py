@@ -3,8 +3,8 @@
 States of the server: not started -> importing -> serving -> retired, when it refuses because its imports are
 outdated, or is dead: it goes when what was forked off it has ended, and the next request has another one started.
 Authority: this host alone. Failures: whoever gets no process here starts one of its own, and the server's reason
-is in the host's log; one that does not answer in time is asked no more. When several servers have forked nothing
-no more are tried, nor is any on other platforms than Linux, where libraries that were imported before a fork may
+is in the host's log; when one does not answer in time, or several have forked nothing, no more are
+tried, nor is any on other platforms than Linux, where libraries that were imported before a fork may
 not work after it.
 """
 
@@ -112,8 +112,7 @@ class Forks:
             async with asyncio.timeout(self._answer_seconds):
                 process = await server.fork(message, files)
         except TimeoutError:
-            log.warning("fork server does not answer", after_seconds=self._answer_seconds)
-            self._drop(server)
+            self.give_up(f"the server has not answered for {self._answer_seconds:g} s")
             raise
         if process is None:
             self._drop(server)
